@@ -1,0 +1,73 @@
+# Every target sets up what it needs; `make` alone explains them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.PHONY: help
+help: ## Say what can be made
+	@awk 'BEGIN {FS = ":.*## "; print "Entasis Engine\n"} /^[a-z][a-z-]*:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements/runtime.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	@echo "Installing Entasis Engine into $(VENV) …"
+	@$(PIP_INSTALL) -r requirements/runtime.txt -r requirements/build.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUNTIME)
+	@echo "Installing the development tools into $(VENV) …"
+	@$(PIP_INSTALL) -r requirements/dev.txt
+	@touch $@
+
+.PHONY: setup
+setup: $(RUNTIME) ## Install what running needs into .venv
+
+.PHONY: setup-dev
+setup-dev: $(DEV) ## Install what developing and testing need into .venv
+
+.PHONY: run
+run: $(RUNTIME) ## Start everything: engine, WebSocket bridge and Envoy, on a simulated exchange
+	@exec $(BIN)/entasis up
+
+.PHONY: test
+test: $(DEV) ## Run all tests (those that need a browser or real data say so where it is absent)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(DEV) ## Check style, types, import rules and the contract
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python scripts/generate.py --protos && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto
+	@$(BIN)/python scripts/breaking.py
+
+.PHONY: format
+format: $(DEV) ## Bring the code into shape
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/buf format -w proto
+
+.PHONY: gen
+gen: $(DEV) ## Write gen/ from proto/ (needs go, for one proto file)
+	@$(BIN)/python scripts/generate.py
+
+.PHONY: gen-check
+gen-check: $(DEV) ## Fail where gen/ is not what proto/ says
+	@$(BIN)/python scripts/generate.py --check
+
+.PHONY: lock
+lock: $(DEV) ## Pin every dependency anew, by version and hash
+	@compile="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate"; \
+	$$compile --upgrade pyproject.toml --all-extras --group dev -o requirements/dev.txt && \
+	$$compile pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt && \
+	printf 'editables\nhatchling\n' | $$compile -c requirements/dev.txt - -o requirements/build.txt
+
+.PHONY: clean
+clean: ## Remove .venv, build/ and caches (not entasis-data/)
+	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

@@ -1,0 +1,40 @@
+"""Exact decimals: parsing, printing and steps. No binary float comes near them."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+
+def plain(value: Decimal) -> str:
+    """Print exactly, without exponent and without trailing zeros: `1.2340` is `1.234`, `1E+3` is `1000`."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"", "-0"} else text
+
+
+def at_scale(value: Decimal, scale: int) -> str:
+    """Print exactly, with at least `scale` digits after the point: `61828` at scale 2 is `61828.00`.
+
+    Digits beyond the scale are kept, since nothing is ever rounded on the way.
+    """
+    text = plain(value)
+    if scale <= 0:
+        return text
+    whole, _, fraction = text.partition(".")
+    return f"{whole}.{fraction.ljust(scale, '0')}"
+
+
+def scale_of(step: Decimal) -> int:
+    """Digits after the point that a step needs: `0.01` needs 2, `0.50` needs 1, `5` needs 0."""
+    exponent = step.normalize().as_tuple().exponent
+    if not isinstance(exponent, int):
+        raise ValueError(f"a step must be a finite number, not {step}")
+    return max(0, -exponent)
+
+
+def is_multiple(value: Decimal, step: Decimal) -> bool:
+    """Whether `value` is a whole number of steps, at any size of either."""
+    with localcontext() as context:
+        context.prec = 100
+        return value % step == 0

@@ -1,0 +1,201 @@
+"""The one catalogue of errors: what each reason means, its status on each transport, and its words in each language.
+
+Code that finds something wrong raises `EntasisError` with a reason of the contract; the edge of each transport turns it
+into `google.rpc.Status`. Nothing else ever reaches a caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+from google.protobuf import any_pb2, json_format
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from entasis.errors.v1.error_reason_pb2 import ErrorReason
+
+DOMAIN = "entasis"
+Language = Literal["en", "ko"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One way to fail. `messages` are templates over the metadata of the error."""
+
+    reason: str
+    code: int
+    """The `google.rpc.Code`."""
+    http: int
+    messages: Mapping[Language, str]
+    retry_after_seconds: int | None = None
+    """Where it makes sense to try again, after how long."""
+
+
+@dataclass(frozen=True)
+class FieldFault:
+    """A field that is at fault, and what would be right, in each language."""
+
+    field: str
+    messages: Mapping[Language, str]
+
+
+def _entry(reason: str, code: int, http: int, english: str, korean: str, retry_after_seconds: int | None = None) -> Entry:
+    return Entry(reason, code, http, {"en": english, "ko": korean}, retry_after_seconds)
+
+
+# The key names the case; several cases may share a reason, as the specification has it for MARKET_001 and AI_002.
+CATALOGUE: Mapping[str, Entry] = {
+    "SYMBOL_MALFORMED": _entry(
+        "MARKET_001",
+        code_pb2.INVALID_ARGUMENT,
+        400,
+        "Malformed symbol '{symbol}': it must be BASE-QUOTE in capitals, such as BTC-USDT",
+        "심볼 '{symbol}'의 형식이 잘못되었습니다. BTC-USDT처럼 대문자 BASE-QUOTE 형식이어야 합니다",
+    ),
+    "SYMBOL_UNKNOWN": _entry(
+        "MARKET_001", code_pb2.NOT_FOUND, 404, "Unknown symbol '{symbol}'", "알 수 없는 심볼입니다: '{symbol}'"
+    ),
+    "MARKET_DOWN": _entry(
+        "MARKET_002",
+        code_pb2.UNAVAILABLE,
+        503,
+        "No live data of '{symbol}' from {exchange}: the exchange connection failed",
+        "{exchange} 거래소 연결에 실패하여 '{symbol}'의 실시간 데이터가 없습니다",
+        retry_after_seconds=5,
+    ),
+    "REQUEST_MALFORMED": _entry(
+        "REQUEST_001", code_pb2.INVALID_ARGUMENT, 400, "Malformed request: {problem}", "잘못된 요청입니다: {problem}"
+    ),
+    "NOTHING_HERE": _entry(
+        "REQUEST_002",
+        code_pb2.NOT_FOUND,
+        404,
+        "There is nothing at this path, or not for this method",
+        "이 경로 또는 메서드에 해당하는 리소스가 없습니다",
+    ),
+    "NO_SUCH_RPC": _entry(
+        "REQUEST_002", code_pb2.UNIMPLEMENTED, 501, "There is no RPC '{method}'", "RPC '{method}'이(가) 없습니다"
+    ),
+    "TOO_LARGE": _entry(
+        "REQUEST_003",
+        code_pb2.OUT_OF_RANGE,
+        413,
+        "The message is larger than {limit} bytes",
+        "메시지가 {limit}바이트보다 큽니다",
+    ),
+    "HEADERS_TOO_LARGE": _entry(
+        "REQUEST_004", code_pb2.OUT_OF_RANGE, 431, "The headers are too large", "헤더가 너무 큽니다"
+    ),
+    "TOO_MANY": _entry(
+        "LIMIT_002", code_pb2.RESOURCE_EXHAUSTED, 429, "Too many: at most {limit} {what}", "한도 초과: {what} 최대 {limit}"
+    ),
+    "INTERNAL": _entry(
+        "SERVER_001",
+        code_pb2.INTERNAL,
+        500,
+        "Internal error; please report request {request_id}",
+        "내부 오류가 발생했습니다. 요청 번호 {request_id}을(를) 알려 주세요",
+    ),
+    "UNAVAILABLE": _entry(
+        "SERVER_002",
+        code_pb2.UNAVAILABLE,
+        503,
+        "The service is not available at the moment; try again",
+        "현재 서비스를 이용할 수 없습니다. 다시 시도해 주세요",
+        retry_after_seconds=1,
+    ),
+    "TOO_SLOW": _entry(
+        "SERVER_003",
+        code_pb2.DEADLINE_EXCEEDED,
+        504,
+        "The call took longer than allowed",
+        "호출이 허용된 시간보다 오래 걸렸습니다",
+    ),
+}
+
+
+class EntasisError(Exception):
+    """An error that a caller is told of, by its case in the catalogue.
+
+    Args:
+        case: key of `CATALOGUE`.
+        faults: the fields at fault, where fields are.
+        metadata: values for the message's template; those in the contract's comment also reach the caller as such.
+    """
+
+    def __init__(self, case: str, *, faults: Sequence[FieldFault] = (), **metadata: str) -> None:
+        super().__init__(case, metadata)
+        self.entry = CATALOGUE[case]
+        self.faults = tuple(faults)
+        self.metadata = metadata
+
+    def message(self, language: Language = "en") -> str:
+        values = dict(self.metadata)
+        if "problem" in self.entry.messages[language] and "{problem}" in self.entry.messages[language]:
+            values["problem"] = "; ".join(f"{fault.field}: {fault.messages[language]}" for fault in self.faults)
+        return self.entry.messages[language].format_map(values)
+
+    def status(self, language: Language = "en") -> status_pb2.Status:
+        """The error as `google.rpc.Status`, the body of every transport."""
+        status = status_pb2.Status(code=self.entry.code, message=self.message(language))
+        info = error_details_pb2.ErrorInfo(reason=self.entry.reason, domain=DOMAIN, metadata=self.metadata)
+        status.details.append(_packed(info))
+        if self.faults:
+            bad = error_details_pb2.BadRequest()
+            for fault in self.faults:
+                bad.field_violations.add(field=fault.field, description=fault.messages[language])
+            status.details.append(_packed(bad))
+        if self.entry.retry_after_seconds is not None:
+            retry = error_details_pb2.RetryInfo()
+            retry.retry_delay.seconds = self.entry.retry_after_seconds
+            status.details.append(_packed(retry))
+        return status
+
+
+def field_error(field: str, english: str, korean: str) -> EntasisError:
+    """REQUEST_001 for one field."""
+    return EntasisError("REQUEST_MALFORMED", faults=[FieldFault(field, {"en": english, "ko": korean})])
+
+
+def status_as_json(status: status_pb2.Status) -> dict[str, Any]:
+    """The status as the JSON that REST callers see, ready to be printed."""
+    body: dict[str, Any] = json_format.MessageToDict(
+        status, preserving_proto_field_name=True, always_print_fields_with_no_presence=False
+    )
+    return body
+
+
+def language_of(accept_language: str | None) -> Language:
+    """Korean for a caller who prefers it by `Accept-Language` (RFC 9110 section 12.5.4), English otherwise."""
+    best: tuple[float, Language] = (0.0, "en")
+    for part in (accept_language or "").split(","):
+        tag, _, parameters = part.strip().partition(";")
+        name = tag.strip().lower().split("-")[0]
+        quality = _quality(parameters)
+        if quality > best[0] and (name in {"en", "ko"}):
+            best = (quality, "ko" if name == "ko" else "en")
+    return best[1]
+
+
+def _quality(parameters: str) -> float:
+    name, _, value = parameters.strip().partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def _packed(message: Any) -> any_pb2.Any:
+    packed = any_pb2.Any()
+    packed.Pack(message)
+    return packed
+
+
+@cache
+def known_reasons() -> frozenset[str]:
+    """Every reason of the contract."""
+    return frozenset(ErrorReason.keys()) - {"ERROR_REASON_UNSPECIFIED"}
