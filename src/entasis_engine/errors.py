@@ -41,7 +41,9 @@ class FieldFault:
     messages: Mapping[Language, str]
 
 
-def _entry(reason: str, code: int, http: int, english: str, korean: str, retry_after_seconds: int | None = None) -> Entry:
+def _entry(
+    reason: str, code: int, http: int, english: str, korean: str, retry_after_seconds: int | None = None
+) -> Entry:
     return Entry(reason, code, http, {"en": english, "ko": korean}, retry_after_seconds)
 
 
@@ -89,7 +91,11 @@ CATALOGUE: Mapping[str, Entry] = {
         "REQUEST_004", code_pb2.OUT_OF_RANGE, 431, "The headers are too large", "헤더가 너무 큽니다"
     ),
     "TOO_MANY": _entry(
-        "LIMIT_002", code_pb2.RESOURCE_EXHAUSTED, 429, "Too many: at most {limit} {what}", "한도 초과: {what} 최대 {limit}"
+        "LIMIT_002",
+        code_pb2.RESOURCE_EXHAUSTED,
+        429,
+        "Too many: at most {limit} {what}",
+        "한도 초과: {what} 최대 {limit}",
     ),
     "INTERNAL": _entry(
         "SERVER_001",

@@ -1,0 +1,299 @@
+"""A recording as a feed: raw exchange frames as they came, and candle files as history or, without frames, as ticks."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import gzip
+import heapq
+import itertools
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from entasis_engine.decimals import scale_of
+from entasis_engine.exchanges.binance import FrameDecoder, parse_frame, split_line, to_symbol
+from entasis_engine.exchanges.feed import (
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Connected,
+    Disconnected,
+    Event,
+    FeedError,
+    Instrument,
+    Interval,
+    Trade,
+)
+from entasis_engine.times import Monotonic
+
+LINES_PER_BATCH = 200
+LINES_LOOKED_AT = 5_000
+NANOSECONDS_PER_SECOND = 1_000_000_000
+REPLAYED_SPAN = timedelta(days=1)
+COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
+
+
+class _Step(NamedTuple):
+    """What a recording holds for one moment: when it was received, in nanoseconds, and what it says."""
+
+    received: int
+    decode: Callable[[], Sequence[Event]]
+
+
+class RecordedFeed:
+    """Plays files back, at their own speed, faster, or as fast as they can be read.
+
+    Args:
+        frames: files of raw Binance frames, `<received, ns> <json>` a line, gzipped or not; those of one symbol in
+            order, each continuing the one before.
+        candles: CSV files of candles named `<symbol>-<interval>-….csv[.gz]` with the columns of `COLUMNS`. With frames
+            they are history; without, the last day of the finest interval is played as ticks, four a candle (open, the
+            two extremes, close), which fold into exactly that candle again.
+        speed: 1 is the recording's own; 0 is as fast as possible.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Path],
+        candles: Sequence[Path],
+        *,
+        symbols: Sequence[str] = (),
+        speed: float = 1.0,
+        exchange: str = "binance",
+        monotonic: Monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        if not frames and not candles:
+            raise FeedError("A recorded feed needs files: set ENTASIS_RECORDED_FRAMES or ENTASIS_RECORDED_CANDLES.")
+        self.exchange = exchange
+        self._frames = frames
+        self._candle_files = candles
+        self._symbols = frozenset(symbols)
+        self._speed = speed
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._history: dict[tuple[str, Interval], list[Candle]] = {}
+        self._recordings: dict[str, list[Path]] = {}
+        self._loaded = False
+        self._now: datetime | None = None
+
+    async def instruments(self) -> Sequence[Instrument]:
+        await self._load()
+        if self._recordings:
+            return [self._of_frames(symbol, files[0]) for symbol, files in self._recordings.items()]
+        return [self._of_candles(symbol) for symbol in dict.fromkeys(symbol for symbol, _ in self._history)]
+
+    def now(self) -> datetime:
+        if self._now is None:
+            raise FeedError("A recording has no time before its instruments are read.")
+        return self._now
+
+    async def events(self) -> AsyncIterator[Sequence[Event]]:
+        await self._load()
+        steps = self._frame_steps() if self._recordings else self._candle_steps()
+        started, first_received = self._monotonic(), None
+        batch: list[Event] = []
+        for position, step in enumerate(steps):
+            if first_received is None:
+                first_received = step.received
+            if self._speed:
+                due = started + (step.received - first_received) / NANOSECONDS_PER_SECOND / self._speed
+                ahead = due - self._monotonic()
+                if ahead > 0:
+                    yield batch
+                    batch = []
+                    await self._sleep(ahead)
+            for event in step.decode():
+                self._now = max(self.now(), event.time)
+                batch.append(event)
+            if position % LINES_PER_BATCH == LINES_PER_BATCH - 1:
+                yield batch
+                batch = []
+                await self._sleep(0)  # so that readers get their turn
+        yield batch
+
+    async def candles(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> Sequence[Candle]:
+        await self._load()
+        candles = self._history.get((symbol, interval), [])
+        closed = min(end, self.now() - interval.length + timedelta(milliseconds=1))
+        return candles[bisect_left(candles, start, key=_opened) : bisect_left(candles, closed, key=_opened)]
+
+    async def close(self) -> None:
+        """Nothing is held: files are read by the loop that reads the events."""
+
+    # Reading files.
+
+    async def _load(self) -> None:
+        if not self._loaded:
+            await asyncio.to_thread(self._read_files)
+            self._loaded = True
+
+    def _read_files(self) -> None:
+        for file in self._frames:
+            symbol = _symbol_of_frames(file)
+            if not self._symbols or symbol in self._symbols:
+                self._recordings.setdefault(symbol, []).append(file)
+        for file in self._candle_files:
+            symbol, interval = _name_of_candles(file)
+            if not self._symbols or symbol in self._symbols:
+                self._history.setdefault((symbol, interval), []).extend(read_candles(file))
+        for candles in self._history.values():
+            candles.sort(key=_opened)
+        if self._recordings:
+            self._now = min(_first_time(symbol, files[0]) for symbol, files in self._recordings.items())
+        elif self._history:
+            self._now = self._replayed_from()
+        else:
+            raise FeedError("None of the recorded files holds a symbol of ENTASIS_SYMBOLS.")
+
+    def _frame_steps(self) -> Iterator[_Step]:
+        return heapq.merge(
+            *(_played(symbol, files) for symbol, files in self._recordings.items()), key=lambda step: step.received
+        )
+
+    def _candle_steps(self) -> Iterator[_Step]:
+        start = self.now()
+        finest: dict[str, Interval] = {}
+        for symbol, interval in sorted(self._history, key=lambda pair: pair[1].length):
+            finest.setdefault(symbol, interval)
+        return heapq.merge(
+            *(_ticks(symbol, interval, self._history[symbol, interval], start) for symbol, interval in finest.items()),
+            key=lambda step: step.received,
+        )
+
+    def _replayed_from(self) -> datetime:
+        last = max(candles[-1].open_time for candles in self._history.values() if candles)
+        return last - REPLAYED_SPAN
+
+    def _of_frames(self, symbol: str, file: Path) -> Instrument:
+        """The instrument as far as its first frames tell: its steps are the finest that occur in them."""
+        prices: set[Decimal] = set()
+        sizes: set[Decimal] = set()
+        decoder = FrameDecoder(symbol)
+        with _open(file) as lines:
+            for line in itertools.islice(lines, LINES_LOOKED_AT):
+                for event in decoder.decode(line):
+                    if isinstance(event, Trade):
+                        prices.add(event.price)
+                        sizes.add(event.size)
+                    elif isinstance(event, BookSnapshot | BookDelta):
+                        for price, size in (*event.bids, *event.asks):
+                            prices.add(price)
+                            sizes.add(size)
+        return self._instrument(symbol, prices, sizes)
+
+    def _of_candles(self, symbol: str) -> Instrument:
+        candles = next(candles for (its_symbol, _), candles in self._history.items() if its_symbol == symbol)
+        seen = candles[-LINES_LOOKED_AT:]
+        return self._instrument(symbol, (one.close for one in seen), (one.volume for one in seen))
+
+    def _instrument(self, symbol: str, prices: Iterable[Decimal], sizes: Iterable[Decimal]) -> Instrument:
+        price_scale = max((scale_of(price) for price in prices if price), default=0)
+        size_scale = max((scale_of(size) for size in sizes if size), default=0)
+        return Instrument(
+            symbol, Decimal(1).scaleb(-price_scale), Decimal(1).scaleb(-size_scale), price_scale, self.exchange
+        )
+
+
+def read_candles(file: Path) -> list[Candle]:
+    """The candles of a CSV file. Raises `FeedError` naming the line that cannot be read."""
+    with _open(file) as lines:
+        rows = csv.DictReader(lines)
+        if rows.fieldnames is None or not set(COLUMNS) <= set(rows.fieldnames):
+            raise FeedError(f"{file.name}: the first line must name the columns {', '.join(COLUMNS)}.")
+        candles = []
+        for row in rows:
+            try:
+                opened = datetime.fromisoformat(row["open_time"])
+                numbers = [Decimal(row[column]) for column in COLUMNS[1:]]
+            except (ValueError, InvalidOperation, TypeError):
+                raise FeedError(f"{file.name}, line {rows.line_num}: not a candle.") from None
+            if opened.tzinfo is None or not all(number.is_finite() for number in numbers):
+                raise FeedError(f"{file.name}, line {rows.line_num}: a time without zone, or a number that is not one.")
+            candles.append(Candle(opened, *numbers))
+        return candles
+
+
+def _played(symbol: str, files: Sequence[Path]) -> Iterator[_Step]:
+    """The frames of one symbol, with the moment from which on they are whole said first."""
+    decoder = FrameDecoder(symbol)
+    connected = False
+
+    def decode(line: str) -> Sequence[Event]:
+        nonlocal connected
+        events = decoder.decode(line)
+        if events and not connected:
+            connected = True
+            return [Connected(symbol, events[0].time), *events]
+        return events
+
+    for file in files:
+        with _open(file) as lines:
+            for line in lines:
+                yield _Step(split_line(line)[0], lambda line=line: decode(line))  # type: ignore[misc]
+
+
+def _ticks(symbol: str, interval: Interval, candles: Sequence[Candle], start: datetime) -> Iterator[_Step]:
+    """Four trades a candle that fold into it again; a candle without volume gives none, and the folding fills it."""
+    begin = bisect_left(candles, start, key=_opened)
+    number = 0
+    expected: datetime | None = None
+    for candle in candles[begin:]:
+        rising = candle.close >= candle.open
+        turns = (candle.low, candle.high) if rising else (candle.high, candle.low)
+        share = candle.volume / 4  # exact: a quarter has two digits more at most
+        events: list[Event] = []
+        if candle.open_time != expected:
+            if expected is not None:
+                events.append(Disconnected(symbol, expected))
+            events.append(Connected(symbol, candle.open_time))
+        expected = candle.open_time + interval.length
+        for position, price in enumerate((candle.open, *turns, candle.close)):
+            moment = candle.open_time + min(position * interval.length / 3, interval.length - timedelta(milliseconds=1))
+            number += 1
+            if share:
+                events.append(Trade(symbol, number, price, share, price >= candle.open, moment))
+            received = int(moment.timestamp()) * NANOSECONDS_PER_SECOND
+            yield _Step(received, lambda events=tuple(events): events)  # type: ignore[misc]
+            events = []
+
+
+def _symbol_of_frames(file: Path) -> str:
+    with _open(file) as lines:
+        for line in itertools.islice(lines, LINES_LOOKED_AT):
+            native = getattr(parse_frame(split_line(line)[1]), "native", None)
+            if native:
+                return to_symbol(native)
+    raise FeedError(f"{file.name}: no frame that names a symbol among its first lines.")
+
+
+def _first_time(symbol: str, file: Path) -> datetime:
+    decoder = FrameDecoder(symbol)
+    with _open(file) as lines:
+        for line in itertools.islice(lines, LINES_LOOKED_AT):
+            for event in decoder.decode(line):
+                return event.time
+    raise FeedError(f"{file.name}: nothing that can be played among its first lines.")
+
+
+def _name_of_candles(file: Path) -> tuple[str, Interval]:
+    native, _, rest = file.name.partition("-")
+    try:
+        return to_symbol(native), Interval(rest.partition("-")[0].partition(".")[0])
+    except (ValueError, FeedError):
+        raise FeedError(f"{file.name}: a candle file must be named like btcusdt-5m-2024.csv.gz.") from None
+
+
+def _open(file: Path) -> TextIO:
+    try:
+        return gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
+    except OSError as error:
+        raise FeedError(f"Cannot read {file}: {error.strerror}.") from None
+
+
+def _opened(candle: Candle) -> datetime:
+    return candle.open_time

@@ -1,0 +1,80 @@
+"""Which candles a page of history holds, and the token that leads to the next one. Pure rules."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from entasis.market.v1 import market_pb2 as pb
+from entasis_engine.errors import field_error
+from entasis_engine.exchanges.feed import Candle, Interval
+from entasis_engine.market.candles import open_time_of
+from entasis_engine.times import EPOCH, MILLISECOND, from_milliseconds, to_milliseconds
+
+PAGE_SIZE_DEFAULT = 500
+PAGE_SIZE_MAX = 1000
+
+
+class Page(NamedTuple):
+    """Candles of `interval` with an open time in `[start, end)`, at most `size` of them."""
+
+    interval: Interval
+    start: datetime
+    end: datetime
+    size: int
+    asked: str
+    """The question as it was asked; a token answers only the same one again."""
+
+
+def plan(request: pb.GetHistoryRequest, now: datetime) -> Page:
+    """The page that a request means. Raises REQUEST_001 on a token that is not of this request."""
+    interval = Interval(request.interval or Interval.HOUR)
+    size = min(request.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
+    start = _first_millisecond_from(request.start) if request.HasField("start") else None
+    end = _first_millisecond_from(request.end) if request.HasField("end") else None
+    asked = "|".join([request.symbol, interval, *(str(to_milliseconds(at)) if at else "" for at in (start, end))])
+    if request.page_token:
+        return _continued(request.page_token, interval, size, asked)
+    until = end or now
+    return Page(interval, start or _page_before(until, now, interval, size), until, size, asked)
+
+
+def next_token(page: Page, candles: Sequence[Candle]) -> str:
+    """The token of the page that begins with the last of `candles`, of which one more than fits was read."""
+    if len(candles) <= page.size:
+        return ""
+    text = f"{page.asked}|{to_milliseconds(candles[page.size].open_time)}|{to_milliseconds(page.end)}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _continued(token: str, interval: Interval, size: int, asked: str) -> Page:
+    try:
+        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+        its_question, start, end = text.rsplit("|", 2)
+        page = Page(interval, from_milliseconds(int(start)), from_milliseconds(int(end)), size, asked)
+    except (ValueError, OverflowError, binascii.Error):
+        its_question = ""
+    if its_question != asked:
+        raise field_error(
+            "page_token",
+            "must be the next_page_token of the page before, with symbol, interval, start and end as they were",
+            "이전 페이지의 next_page_token이어야 하며 symbol, interval, start, end는 그대로여야 합니다",
+        )
+    return page
+
+
+def _page_before(end: datetime, now: datetime, interval: Interval, size: int) -> datetime:
+    """The start at which `[start, end)` holds as many closed candles as a page."""
+    # The last candle that can be there opens before `end` and is over by `now`.
+    last_open = open_time_of(min(end - MILLISECOND, now - interval.length), interval)
+    return max(EPOCH, last_open - (size - 1) * interval.length)
+
+
+def _first_millisecond_from(moment: Timestamp) -> datetime:
+    """Open times are whole milliseconds, so a bound between two of them means the later one."""
+    return from_milliseconds(moment.seconds * 1000 + -(-moment.nanos // 1_000_000))

@@ -1,0 +1,344 @@
+"""The hub keeps the latest of every instrument, numbers it, and only then publishes it.
+
+Whoever reads after a notice therefore never sees less than the notice said. Everything runs on one event loop and
+nothing here waits, so no reader ever sees half a change.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+import msgspec
+
+from entasis.market.v1 import market_pb2 as pb
+from entasis_engine.errors import EntasisError
+from entasis_engine.exchanges.feed import (
+    BookDelta,
+    BookSnapshot,
+    Candle,
+    Disconnected,
+    Event,
+    Instrument,
+    Interval,
+    Trade,
+)
+from entasis_engine.market import wire
+from entasis_engine.market.book import OrderBook
+from entasis_engine.market.candles import Aggregate, Closed, MinuteFolder, RollingVolume
+from entasis_engine.market.instruments import Instruments
+from entasis_engine.market.mailbox import Mailbox
+from entasis_engine.times import Clock, Monotonic, to_milliseconds
+
+RESUME_UPDATES_MAX = 1024
+SEQ_PER_SECOND = 1_000_000
+# Trades may arrive this much later than the clock says; a candle closes by the clock only after it.
+CLOSE_GRACE = timedelta(seconds=2)
+
+LONGER = (Interval.FIVE_MINUTES, Interval.HOUR, Interval.DAY)
+
+
+class ClosedCandle(msgspec.Struct, frozen=True):
+    """A candle that has just closed, for whoever keeps candles."""
+
+    symbol: str
+    interval: Interval
+    candle: Candle
+    complete: bool
+
+
+class _State:
+    """All that is known of one instrument at the moment."""
+
+    def __init__(self, instrument: Instrument, first_seq: int) -> None:
+        self.instrument = instrument
+        self.last: Trade | None = None
+        self.price_seq = self.book_seq = self.candle_seq = first_seq
+        self.book = OrderBook()
+        self.minute = MinuteFolder()
+        self.longer = {interval: Aggregate(interval) for interval in LONGER}
+        self.volume = RollingVolume()
+        self.heard_at: float | None = None
+        self.heard_time: datetime | None = None
+        self.live = False
+        self.recent: deque[tuple[int, bytes]] = deque(maxlen=RESUME_UPDATES_MAX)
+        self.encoded_price: bytes | None = None
+        self.encoded_books: dict[int, bytes] = {}
+        self.price_readers: set[Mailbox] = set()
+        self.book_readers: defaultdict[int, set[Mailbox]] = defaultdict(set)
+        self.candle_readers: defaultdict[Interval, set[Mailbox]] = defaultdict(set)
+
+    def candle_in_progress(self, interval: Interval) -> Candle | None:
+        minute = self.minute.current
+        return minute if interval is Interval.MINUTE else self.longer[interval].current(minute)
+
+
+class Hub:
+    """The latest of every instrument, and the readers of its streams.
+
+    Sequence numbers start at the time of the start in microseconds, so that they grow over a restart too, as long as
+    an instrument has fewer than a million updates a second.
+    """
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        *,
+        clock: Clock,
+        monotonic: Monotonic,
+        stale_after_seconds: float,
+        queue_max: int,
+    ) -> None:
+        self.instruments = instruments
+        self._clock = clock
+        self._monotonic = monotonic
+        self._stale_after_seconds = stale_after_seconds
+        self._queue_max = queue_max
+        first_seq = to_milliseconds(clock()) // 1000 * SEQ_PER_SECOND
+        self._states = {instrument.symbol: _State(instrument, first_seq) for instrument in instruments}
+
+    # What the feed says.
+
+    def apply(self, events: Sequence[Event]) -> list[ClosedCandle]:
+        """Take events in and publish what they change; returns the candles that closed."""
+        heard_at = self._monotonic()
+        closed: list[ClosedCandle] = []
+        for event in events:
+            state = self._states.get(event.symbol)
+            if state is None:
+                continue
+            if isinstance(event, Disconnected):
+                state.minute.disconnected()
+                state.book.invalidate()
+                state.encoded_books.clear()
+                continue
+            self._heard(state, heard_at)
+            if isinstance(event, Trade):
+                closed += self._trade(state, event)
+            elif isinstance(event, BookSnapshot | BookDelta):
+                self._book(state, event)
+            else:
+                state.minute.connected(event.time)
+        return closed
+
+    def advance(self, market_now: datetime) -> list[ClosedCandle]:
+        """Close candles that are over, and notice feeds that fell silent. To be called a few times a second."""
+        closed: list[ClosedCandle] = []
+        for state in self._states.values():
+            closed += self._close(state, state.minute.advance(market_now - CLOSE_GRACE))
+            if state.live and not self._is_live(state):
+                state.live = False
+                self._publish_interruption(state, restored=False)
+        return closed
+
+    def fill(self, symbol: str, minute: Candle) -> None:
+        """Take in a closed minute of the past that was not seen whole, or not at all."""
+        state = self._states[symbol]
+        current = state.minute.current
+        state.volume.add(minute)
+        state.encoded_price = None
+        for aggregate in state.longer.values():
+            aggregate.advance(minute.open_time if current is None else current.open_time)
+            aggregate.add(minute)
+
+    # What readers ask.
+
+    def price(self, symbol: str) -> bytes:
+        """The encoded `GetPriceResponse`. Raises MARKET_001 where not listed, MARKET_002 where not live."""
+        state = self._live_state(symbol)
+        if state.encoded_price is None:
+            minute, last = state.minute.current, state.last
+            if last is None or minute is None:
+                raise _market_down(state)
+            state.encoded_price = wire.price(state.instrument, last, state.volume.total(minute)).SerializeToString()
+        return state.encoded_price
+
+    def order_book(self, symbol: str, depth: int) -> bytes:
+        """The encoded `GetOrderBookResponse`. Raises MARKET_001 where not listed, MARKET_002 where not live."""
+        state = self._live_state(symbol)
+        if not state.book.valid:
+            raise _market_down(state)
+        return self._encoded_book(state, depth)
+
+    @contextmanager
+    def read_prices(self, symbols: Sequence[str], resume_after: Mapping[str, int]) -> Iterator[Mailbox]:
+        """A mailbox of encoded `StreamPricesResponse`: what was missed or the last trade, then every trade."""
+        states = [self._required(symbol) for symbol in symbols]
+        with self._reading([state.price_readers for state in states]) as mailbox:
+            for state in states:
+                updates = _updates_after(state.recent, resume_after.get(state.instrument.symbol))
+                if not self._is_live(state):
+                    mailbox.put(*self._interruption(state, restored=False))
+                elif updates is None:
+                    updates = list(state.recent)[-1:]
+                for _, encoded in updates or ():
+                    mailbox.put(state.instrument.symbol, encoded)
+            yield mailbox
+
+    @contextmanager
+    def read_books(self, symbols: Sequence[str], depth: int) -> Iterator[Mailbox]:
+        """A mailbox of encoded `StreamOrderBooksResponse`: the book as it stands, then at each change."""
+        states = [self._required(symbol) for symbol in symbols]
+        with self._reading([state.book_readers[depth] for state in states], capacity=1) as mailbox:
+            for state in states:
+                if not self._is_live(state):
+                    mailbox.put(*self._interruption(state, restored=False))
+                elif state.book.valid:
+                    mailbox.put(state.instrument.symbol, _as_item(self._encoded_book(state, depth)))
+            yield mailbox
+            for state in states:
+                if not state.book_readers[depth]:
+                    del state.book_readers[depth]
+
+    @contextmanager
+    def read_candles(self, symbols: Sequence[str], interval: Interval) -> Iterator[Mailbox]:
+        """A mailbox of encoded `StreamCandlesResponse`: the candle in progress, then each change and each close."""
+        states = [self._required(symbol) for symbol in symbols]
+        with self._reading([state.candle_readers[interval] for state in states]) as mailbox:
+            for state in states:
+                candle = state.candle_in_progress(interval)
+                if not self._is_live(state):
+                    mailbox.put(*self._interruption(state, restored=False))
+                elif candle is not None:
+                    mailbox.put(*_encoded_candle(state, interval, candle, closed=False))
+            yield mailbox
+
+    @contextmanager
+    def _reading(self, readers: Sequence[set[Mailbox]], capacity: int | None = None) -> Iterator[Mailbox]:
+        # Publishing and reading share one event loop: nothing can come between the snapshot and the first update.
+        mailbox = Mailbox(capacity or self._queue_max)
+        for group in readers:
+            group.add(mailbox)
+        try:
+            yield mailbox
+        finally:
+            for group in readers:
+                group.discard(mailbox)
+
+    # Inside.
+
+    def _trade(self, state: _State, trade: Trade) -> list[ClosedCandle]:
+        state.last = trade
+        state.price_seq += 1
+        closed = self._close(state, state.minute.add(trade))
+        state.encoded_price = None
+        update = wire.price_update(state.instrument, trade, state.price_seq)
+        encoded = pb.StreamPricesResponse(updates=[update]).SerializeToString()
+        state.recent.append((state.price_seq, encoded))
+        for mailbox in state.price_readers:
+            mailbox.put(state.instrument.symbol, encoded)
+        for interval, readers in state.candle_readers.items():
+            candle = state.candle_in_progress(interval) if readers else None
+            if candle is not None:
+                _put_all(readers, *_encoded_candle(state, interval, candle, closed=False))
+        return closed
+
+    def _book(self, state: _State, change: BookSnapshot | BookDelta) -> None:
+        state.book.apply(change)
+        if not state.book.valid:
+            return
+        state.book_seq += 1
+        state.encoded_books.clear()
+        for depth, readers in state.book_readers.items():
+            if readers:
+                _put_all(readers, state.instrument.symbol, _as_item(self._encoded_book(state, depth)))
+
+    def _close(self, state: _State, minutes: Sequence[Closed]) -> list[ClosedCandle]:
+        """Fold closed minutes on into the longer candles, and publish all that closed."""
+        closed: list[Closed] = []
+        for minute in minutes:
+            closed.append(minute)
+            state.volume.add(minute.candle)
+            for aggregate in state.longer.values():
+                aggregate.advance(minute.candle.open_time)
+                if minute.complete:
+                    aggregate.add(minute.candle)
+                if (longer := aggregate.advance(minute.candle.open_time + Interval.MINUTE.length)) is not None:
+                    closed.append(longer)
+        for one in closed:
+            readers = state.candle_readers.get(one.interval)
+            if readers and one.complete:
+                _put_all(readers, *_encoded_candle(state, one.interval, one.candle, closed=True))
+        return [ClosedCandle(state.instrument.symbol, one.interval, one.candle, one.complete) for one in closed]
+
+    def _encoded_book(self, state: _State, depth: int) -> bytes:
+        encoded = state.encoded_books.get(depth)
+        if encoded is None:
+            message = wire.order_book(state.instrument, state.book, depth, state.book_seq)
+            encoded = state.encoded_books[depth] = message.SerializeToString()
+        return encoded
+
+    def _required(self, symbol: str) -> _State:
+        self.instruments.require(symbol)
+        return self._states[symbol]
+
+    def _live_state(self, symbol: str) -> _State:
+        state = self._required(symbol)
+        if not self._is_live(state):
+            raise _market_down(state)
+        return state
+
+    def _is_live(self, state: _State) -> bool:
+        return state.heard_at is not None and self._monotonic() - state.heard_at <= self._stale_after_seconds
+
+    def _heard(self, state: _State, heard_at: float) -> None:
+        state.heard_at = heard_at
+        state.heard_time = self._clock()
+        if not state.live:
+            state.live = True
+            self._publish_interruption(state, restored=True)
+
+    def _publish_interruption(self, state: _State, *, restored: bool) -> None:
+        key, encoded = self._interruption(state, restored=restored)
+        for readers in (state.price_readers, *state.book_readers.values(), *state.candle_readers.values()):
+            _put_all(readers, key, encoded)
+
+    @staticmethod
+    def _interruption(state: _State, *, restored: bool) -> tuple[Hashable, bytes]:
+        message = wire.interruption(state.instrument.symbol, restored=restored, last_heard=state.heard_time)
+        # `interruptions` has the same number in all three stream responses, so one encoding serves them all.
+        return ("interruption", state.instrument.symbol), pb.StreamPricesResponse(
+            interruptions=[message]
+        ).SerializeToString()
+
+
+def _market_down(state: _State) -> EntasisError:
+    return EntasisError("MARKET_DOWN", symbol=state.instrument.symbol, exchange=state.instrument.exchange)
+
+
+def _updates_after(recent: Sequence[tuple[int, bytes]], seq: int | None) -> list[tuple[int, bytes]] | None:
+    """The updates after `seq`, each exactly once; None where they are no longer, or were never, all held."""
+    if seq is None or not recent or not recent[0][0] - 1 <= seq <= recent[-1][0]:
+        return None
+    return [update for update in recent if update[0] > seq]
+
+
+def _encoded_candle(state: _State, interval: Interval, candle: Candle, *, closed: bool) -> tuple[Hashable, bytes]:
+    state.candle_seq += 1
+    update = wire.candle_update(state.instrument, interval, candle, closed=closed, seq=state.candle_seq)
+    key = (state.instrument.symbol, candle.open_time)
+    return key, pb.StreamCandlesResponse(updates=[update]).SerializeToString()
+
+
+def _as_item(encoded_book: bytes) -> bytes:
+    """An encoded book as an encoded `StreamOrderBooksResponse` of that one book, without encoding it anew."""
+    return _BOOKS_TAG + _varint(len(encoded_book)) + encoded_book
+
+
+_BOOKS_TAG = b"\x0a"  # field 1, length-delimited
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def _put_all(readers: Iterable[Mailbox], key: Hashable, encoded: bytes) -> None:
+    for mailbox in readers:
+        mailbox.put(key, encoded)

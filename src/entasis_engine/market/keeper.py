@@ -1,0 +1,162 @@
+"""Keeping closed candles: writing them in batches, and asking the exchange for those that were missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+
+from entasis_engine.exchanges.feed import Candle, Feed, FeedError, Interval
+from entasis_engine.market.candles import open_time_of
+from entasis_engine.storage.candles import CandleStore
+
+log = structlog.get_logger()
+
+QUEUE_CANDLES_MAX = 10_000
+BATCH_CANDLES_MAX = 500
+RETRY_SECONDS_MIN = 1.0
+RETRY_SECONDS_MAX = 60.0
+CANDLES_DEADLINE_SECONDS = 60.0
+FILL_ATTEMPTS_MAX = 8
+
+# How far back history is filled at a start: enough for daily models and for a day's chart.
+BACKFILL = {
+    Interval.MINUTE: timedelta(days=3),
+    Interval.FIVE_MINUTES: timedelta(days=14),
+    Interval.HOUR: timedelta(days=180),
+    Interval.DAY: timedelta(days=365),
+}
+
+
+def missing_ranges(
+    known: Iterable[datetime], interval: Interval, start: datetime, end: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """Half-open ranges within `[start, end)` of the open times that are not among `known` (ascending)."""
+    expected = start
+    for open_time in known:
+        if open_time > expected:
+            yield expected, open_time
+        expected = max(expected, open_time + interval.length)
+    if expected < end:
+        yield expected, end
+
+
+class CandleKeeper:
+    """Between the hub and the store. Nothing that was handed over is lost while the process lives: a candle is readable
+    here until it is on disk, and what a crash takes is missed, found and filled at the next start.
+    """
+
+    def __init__(self, store: CandleStore, feed: Feed, *, on_filled: Callable[[str, Candle], None]) -> None:
+        self._store = store
+        self._feed = feed
+        self._on_filled = on_filled
+        # When full, `keep` waits: the feed is then read more slowly instead of candles being lost.
+        self._queue: asyncio.Queue[tuple[str, Interval, Candle]] = asyncio.Queue(QUEUE_CANDLES_MAX)
+        self._unwritten: defaultdict[tuple[str, Interval], dict[datetime, Candle]] = defaultdict(dict)
+        # Incomplete candles to ask the exchange for. When full, the next start finds the gap.
+        self._wanted: asyncio.Queue[tuple[str, Interval, datetime]] = asyncio.Queue(QUEUE_CANDLES_MAX)
+
+    async def keep(self, symbol: str, interval: Interval, candle: Candle) -> None:
+        """Hand a complete candle over to be written."""
+        self._unwritten[symbol, interval][candle.open_time] = candle
+        await self._queue.put((symbol, interval, candle))
+
+    def want(self, symbol: str, interval: Interval, open_time: datetime) -> None:
+        """Ask the exchange for a closed candle that was not seen whole."""
+        if not self._wanted.full():
+            self._wanted.put_nowait((symbol, interval, open_time))
+
+    async def read(self, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int) -> list[Candle]:
+        """At most `limit` closed candles with an open time in `[start, end)`, oldest first, written or not."""
+        # Taken before the read: a candle that is written meanwhile is then in both, and not in neither.
+        unwritten = {
+            open_time: candle
+            for open_time, candle in self._unwritten[symbol, interval].items()
+            if start <= open_time < end
+        }
+        stored = await self._store.read(symbol, interval, start, end, limit)
+        if not unwritten:
+            return stored
+        merged = {candle.open_time: candle for candle in stored} | unwritten
+        return [merged[open_time] for open_time in sorted(merged)][:limit]
+
+    async def write_forever(self) -> None:
+        """Write what is handed over, in batches; on failure try again, and keep the candles meanwhile."""
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < BATCH_CANDLES_MAX and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            await self._write(batch)
+
+    async def flush(self) -> None:
+        """Write what is left, at the end."""
+        await self._store.save(
+            [
+                (symbol, interval, candle)
+                for (symbol, interval), candles in self._unwritten.items()
+                for candle in candles.values()
+            ]
+        )
+        self._unwritten.clear()
+
+    async def _write(self, batch: Sequence[tuple[str, Interval, Candle]]) -> None:
+        delay_seconds = RETRY_SECONDS_MIN
+        while True:
+            try:
+                await self._store.save(batch)
+                break
+            except Exception as error:  # whatever the database raises, the candles must not be lost
+                log.error("candles.write_failed", candles=len(batch), retry_seconds=delay_seconds, exc_info=error)
+                await asyncio.sleep(delay_seconds)
+                delay_seconds = min(delay_seconds * 2, RETRY_SECONDS_MAX)
+        for symbol, interval, candle in batch:
+            self._unwritten[symbol, interval].pop(candle.open_time, None)
+
+    async def fill_history(self, symbol: str) -> None:
+        """Fetch whatever closed candles of the past are not stored, after a first start and after a crash; then hand
+        the last day's minutes out, so that what is folded from them goes on where it was.
+        """
+        now = self._feed.now()
+        for interval, span in BACKFILL.items():
+            start, end = open_time_of(now - span, interval), open_time_of(now, interval)
+            known = await self._store.open_times(symbol, interval, start, end)
+            for first, last in missing_ranges(known, interval, start, end):
+                await self._fill(symbol, interval, first, last)
+        day_ago = min(open_time_of(now, Interval.DAY), now - timedelta(days=1))
+        for minute in await self.read(symbol, Interval.MINUTE, day_ago, now, limit=2 * 24 * 60):
+            self._on_filled(symbol, minute)
+
+    async def fill_wanted_forever(self) -> None:
+        """Fetch the candles that were not seen whole, as they are asked for."""
+        while True:
+            symbol, interval, open_time = await self._wanted.get()
+            for candle in await self._fill(symbol, interval, open_time, open_time + interval.length):
+                if interval is Interval.MINUTE:
+                    self._on_filled(symbol, candle)
+
+    async def _fill(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> Sequence[Candle]:
+        """Fetch and keep candles. After several failures they are left to the next start, so that others get a turn."""
+        delay_seconds = RETRY_SECONDS_MIN
+        for _attempt in range(FILL_ATTEMPTS_MAX):
+            try:
+                async with asyncio.timeout(CANDLES_DEADLINE_SECONDS):
+                    candles = await self._feed.candles(symbol, interval, start, end)
+            except (FeedError, TimeoutError) as error:
+                log.warning(
+                    "candles.fill_failed",
+                    symbol=symbol,
+                    interval=interval,
+                    retry_seconds=delay_seconds,
+                    reason=str(error),
+                )
+                await asyncio.sleep(delay_seconds)
+                delay_seconds = min(delay_seconds * 2, RETRY_SECONDS_MAX)
+                continue
+            for candle in candles:
+                await self.keep(symbol, interval, candle)
+            log.debug("candles.filled", symbol=symbol, interval=interval, start=str(start), candles=len(candles))
+            return candles
+        return ()

@@ -1,0 +1,90 @@
+"""Keeping the market going: the loops that read the feed, close candles by the clock, and keep history whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from entasis_engine.exchanges.feed import Feed, Instrument
+from entasis_engine.market.hub import ClosedCandle, Hub
+from entasis_engine.market.instruments import Instruments
+from entasis_engine.market.keeper import CandleKeeper
+from entasis_engine.storage.candles import CandleStore
+from entasis_engine.times import Clock, Monotonic
+
+log = structlog.get_logger()
+
+ADVANCE_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Market:
+    """The market in operation."""
+
+    hub: Hub
+    keeper: CandleKeeper
+    feed: Feed
+
+
+@asynccontextmanager
+async def open_market(
+    feed: Feed,
+    store: CandleStore,
+    instruments: Sequence[Instrument],
+    *,
+    clock: Clock,
+    monotonic: Monotonic,
+    stale_after_seconds: float,
+    queue_max: int,
+) -> AsyncIterator[Market]:
+    """Run the market on a feed. At the end every closed candle is on disk, and the feed is closed."""
+    hub = Hub(
+        Instruments(instruments),
+        clock=clock,
+        monotonic=monotonic,
+        stale_after_seconds=stale_after_seconds,
+        queue_max=queue_max,
+    )
+    keeper = CandleKeeper(store, feed, on_filled=hub.fill)
+    try:
+        async with asyncio.TaskGroup() as loops:
+            tasks = [
+                loops.create_task(_read_feed(feed, hub, keeper), name="market.feed"),
+                loops.create_task(_advance_forever(feed, hub, keeper), name="market.advance"),
+                loops.create_task(keeper.write_forever(), name="market.write"),
+                loops.create_task(keeper.fill_wanted_forever(), name="market.fill_wanted"),
+                *(
+                    loops.create_task(keeper.fill_history(one.symbol), name=f"market.fill_history.{one.symbol}")
+                    for one in instruments
+                ),
+            ]
+            yield Market(hub, keeper, feed)
+            for task in tasks:
+                task.cancel()
+    finally:
+        await keeper.flush()
+        await feed.close()
+
+
+async def _read_feed(feed: Feed, hub: Hub, keeper: CandleKeeper) -> None:
+    async for events in feed.events():
+        await _keep(hub.apply(events), keeper)
+    log.info("feed.ended", exchange=feed.exchange)
+
+
+async def _advance_forever(feed: Feed, hub: Hub, keeper: CandleKeeper) -> None:
+    while True:
+        await _keep(hub.advance(feed.now()), keeper)
+        await asyncio.sleep(ADVANCE_SECONDS)
+
+
+async def _keep(closed: Sequence[ClosedCandle], keeper: CandleKeeper) -> None:
+    for one in closed:
+        if one.complete:
+            await keeper.keep(one.symbol, one.interval, one.candle)
+        else:
+            keeper.want(one.symbol, one.interval, one.candle.open_time)

@@ -1,0 +1,79 @@
+"""The gRPC servicer of the market: decode, one call, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from entasis.errors.v1.error_reason_pb2 import ErrorReason
+from entasis.market.v1 import market_pb2 as pb
+from entasis_engine.calls import Batches, Call
+from entasis_engine.errors import EntasisError
+from entasis_engine.exchanges.feed import Interval
+from entasis_engine.market import history, wire
+from entasis_engine.market.hub import Hub
+from entasis_engine.market.instruments import split_symbols
+from entasis_engine.market.keeper import CandleKeeper
+
+DEPTH_DEFAULT = 10
+
+
+class MarketService:
+    """Serves `entasis.market.v1.MarketService`. Requests come validated; answers may be ready bytes."""
+
+    DESCRIPTOR = pb.DESCRIPTOR.services_by_name["MarketService"]
+
+    def __init__(self, hub: Hub, keeper: CandleKeeper, *, market_now: Callable[[], datetime]) -> None:
+        self._hub = hub
+        self._keeper = keeper
+        self._market_now = market_now
+
+    async def get_price(self, request: pb.GetPriceRequest, call: Call) -> bytes:
+        return self._hub.price(request.symbol)
+
+    async def list_prices(self, request: pb.ListPricesRequest, call: Call) -> pb.ListPricesResponse:
+        response = pb.ListPricesResponse()
+        symbols = split_symbols(request.symbols) or [instrument.symbol for instrument in self._hub.instruments]
+        for symbol in symbols:
+            try:
+                encoded = self._hub.price(symbol)
+            except EntasisError as error:
+                response.failures.add(
+                    symbol=symbol,
+                    reason=ErrorReason.Value(error.entry.reason),
+                    message=error.message(call.language),
+                )
+            else:
+                response.prices.add().MergeFromString(encoded)
+        return response
+
+    async def get_history(self, request: pb.GetHistoryRequest, call: Call) -> pb.GetHistoryResponse:
+        instrument = self._hub.instruments.require(request.symbol)
+        page = history.plan(request, self._market_now())
+        candles = await self._keeper.read(request.symbol, page.interval, page.start, page.end, page.size + 1)
+        return pb.GetHistoryResponse(
+            symbol=instrument.symbol,
+            data=[wire.candle(instrument, candle) for candle in candles[: page.size]],
+            interval=page.interval.value,
+            next_page_token=history.next_token(page, candles),
+        )
+
+    async def get_order_book(self, request: pb.GetOrderBookRequest, call: Call) -> bytes:
+        return self._hub.order_book(request.symbol, request.depth if request.HasField("depth") else DEPTH_DEFAULT)
+
+    async def list_instruments(self, request: pb.ListInstrumentsRequest, call: Call) -> pb.ListInstrumentsResponse:
+        return pb.ListInstrumentsResponse(
+            instruments=[wire.instrument(instrument) for instrument in self._hub.instruments]
+        )
+
+    def stream_prices(self, request: pb.StreamPricesRequest, call: Call) -> AbstractContextManager[Batches]:
+        return self._hub.read_prices(split_symbols(request.symbols), request.resume_after)
+
+    def stream_order_books(self, request: pb.StreamOrderBooksRequest, call: Call) -> AbstractContextManager[Batches]:
+        depth = request.depth if request.HasField("depth") else DEPTH_DEFAULT
+        return self._hub.read_books(split_symbols(request.symbols), depth)
+
+    def stream_candles(self, request: pb.StreamCandlesRequest, call: Call) -> AbstractContextManager[Batches]:
+        interval = Interval(request.interval or Interval.MINUTE)
+        return self._hub.read_candles(split_symbols(request.symbols), interval)

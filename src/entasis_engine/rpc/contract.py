@@ -1,0 +1,101 @@
+"""What the contract says of a method, read from its descriptor: how to decode, what is valid, where REST finds it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+import protovalidate
+from google.api import annotations_pb2
+from google.protobuf import message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from entasis_engine.errors import EntasisError, FieldFault, field_error
+from entasis_engine.rpc.violations import refusal
+
+CACHED_REQUESTS_MAX = 4096
+CACHED_REQUEST_BYTES_MAX = 256
+
+
+def decoder(method: MethodDescriptor) -> Callable[[bytes], Message]:
+    """A function from a request's bytes to the validated request; it raises REQUEST_001 or MARKET_001.
+
+    Small requests repeat (a symbol is asked for again and again) and validity depends on the bytes alone, so the
+    answers for the latest of them are remembered. A request handed out must therefore not be changed.
+    """
+    message_class = message_factory.GetMessageClass(method.input_type)
+
+    def decode(encoded: bytes) -> Message:
+        try:
+            request: Message = message_class.FromString(encoded)
+        except DecodeError:
+            name = method.input_type.name
+            raise field_error("body", f"is not a valid {name}", f"올바른 {name} 메시지가 아닙니다") from None
+        violations = protovalidate.collect_violations(request)
+        if violations:
+            raise refusal(violations)
+        return request
+
+    remembered = lru_cache(CACHED_REQUESTS_MAX)(decode)
+    return lambda encoded: remembered(encoded) if len(encoded) <= CACHED_REQUEST_BYTES_MAX else decode(encoded)
+
+
+class QueryRules:
+    """What a transcoder lets pass that would have the caller misunderstood: a query parameter that contradicts the
+    path (it would win), and a repeated parameter of a field that holds one value (the last would win).
+    """
+
+    def __init__(self, method: MethodDescriptor) -> None:
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        templates = [binding.get or binding.post or binding.delete for binding in (rule, *rule.additional_bindings)]
+        self._paths = [re.compile(_as_pattern(template)) for template in templates if template]
+        self._single = {field.name for field in method.input_type.fields if not field.is_repeated}
+
+    def check(self, original_path: str) -> None:
+        """Check a REST call by the path that the transcoder was given. Raises REQUEST_001."""
+        path, _, query = original_path.partition("?")
+        if not query:
+            return
+        in_path = self._in_path(path)
+        seen: dict[str, str] = {}
+        for name, value in parse_qsl(query, keep_blank_values=True):
+            if name in in_path and value != in_path[name]:
+                raise EntasisError(
+                    "REQUEST_MALFORMED",
+                    faults=[
+                        FieldFault(
+                            name,
+                            {
+                                "en": f"the query says '{value[:64]}', the path '{in_path[name][:64]}'",
+                                "ko": f"쿼리는 '{value[:64]}', 경로는 '{in_path[name][:64]}'입니다",
+                            },
+                        )
+                    ],
+                )
+            if name in self._single and seen.setdefault(name, value) != value:
+                raise field_error(name, "is given twice, with different values", "서로 다른 값이 두 번 지정되었습니다")
+
+    def _in_path(self, path: str) -> dict[str, str]:
+        for pattern in self._paths:
+            if matched := pattern.fullmatch(path):
+                return {name: unquote(value) for name, value in matched.groupdict().items()}
+        return {}
+
+
+def _as_pattern(template: str) -> str:
+    parts = re.split(r"\{(\w+)\}", template)
+    return "".join(f"(?P<{part}>[^/]+)" if position % 2 else re.escape(part) for position, part in enumerate(parts))
+
+
+def snake_case(name: str) -> str:
+    """`GetPrice` as `get_price`: how a servicer's methods are named."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def methods(descriptors: Iterable[Any]) -> dict[str, MethodDescriptor]:
+    """Every method of some services, by its full path."""
+    return {f"/{service.full_name}/{method.name}": method for service in descriptors for method in service.methods}

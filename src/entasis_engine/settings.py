@@ -1,0 +1,89 @@
+"""Every setting, with its default and its limits. Read once at start, from `ENTASIS_*` variables or a `.env` file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """What can be set. Names in the environment are these in capitals, with `ENTASIS_` before them."""
+
+    model_config = SettingsConfigDict(env_prefix="ENTASIS_", env_file=".env", extra="ignore", frozen=True)
+
+    # Where things are kept.
+    data_dir: Path = Field(Path("entasis-data"), description="Folder of the database; made where it is missing.")
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL of the database. Empty: SQLite in the data folder.",
+        examples=["sqlite+aiosqlite:///x.db"],
+    )
+
+    # Where servers listen. Loopback only: nothing here speaks TLS.
+    host: Literal["127.0.0.1", "::1"] = Field("127.0.0.1", description="Loopback address of every listening port.")
+    rest_port: Port = Field(8080, description="Envoy: REST, gRPC, gRPC-Web and /ws/market.")
+    envoy_admin_port: Port = Field(9901, description="Envoy's own administration page.")
+    grpc_port: Port = Field(50051, description="The engine's gRPC port.")
+    websocket_port: Port = Field(8081, description="The WebSocket bridge, where it runs without Envoy's unix socket.")
+    metrics_port: Port = Field(9464, description="Prometheus metrics of the engine and the bridge.")
+
+    # Where market data comes from.
+    feed: Literal["simulated", "recorded", "live"] = Field("simulated", description="Source of market data.")
+    symbols: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Instruments to serve, separated by commas. Empty: all the feed has (live: BTC-USDT, ETH-USDT)."
+    )
+    stale_after_seconds: PositiveFloat = Field(
+        15.0, description="Without a sign from the exchange for longer than this, a price is MARKET_002."
+    )
+    simulated_seed: int = Field(7, description="The simulated exchange repeats itself exactly for the same seed.")
+    simulated_speed: PositiveFloat = Field(1.0, description="How much faster than the clock the simulated market runs.")
+    simulated_origin: AwareDatetime | None = Field(
+        None, description="With a speed other than 1: when market time begins to run faster. Empty: at the start."
+    )
+    recorded_frames: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Files of raw exchange frames, in order, separated by commas."
+    )
+    recorded_candles: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Candle files named SYMBOL-INTERVAL-*.csv[.gz], separated by commas."
+    )
+    recorded_speed: float = Field(1.0, ge=0, description="Speed of the replay; 0 is as fast as possible.")
+    live_exchange: str = Field("binance", description="A ccxt exchange id.")
+
+    # Bounds.
+    request_deadline_seconds: PositiveFloat = Field(10.0, description="Longest a unary call may take.")
+    stream_queue_max: PositiveInt = Field(
+        1024, description="Updates kept for a gRPC reader before only the newest are."
+    )
+    drain_seconds: float = Field(3.0, ge=0, description="How long calls in flight may take to end on shutdown.")
+    websocket_clients_max: PositiveInt = Field(5000, description="Open WebSockets; one more is refused with 503.")
+    websocket_subscriptions_max: PositiveInt = Field(512, description="Subscriptions of one WebSocket.")
+    websocket_frame_bytes_max: PositiveInt = Field(16_384, description="Largest frame a WebSocket client may send.")
+    websocket_buffer_bytes_max: PositiveInt = Field(
+        262_144, description="Unsent bytes of one WebSocket before only the newest value per stream is kept for it."
+    )
+    websocket_flush_seconds: float = Field(
+        0.005, ge=0, description="Messages of one WebSocket within this time leave in one write."
+    )
+
+    # What is told.
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least important line logged.")
+    log_format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: colours on a terminal, else JSON."
+    )
+    access_log: Literal["failures", "all"] = Field(
+        "failures", description="Calls logged at info: failed ones, or all; every call is in the metrics."
+    )
+
+    @field_validator("symbols", "recorded_frames", "recorded_candles", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'entasis.db'}"

@@ -1,0 +1,83 @@
+"""Closed candles on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.dialects.sqlite import insert
+from sqlmodel import Field, SQLModel
+
+from entasis_engine.exchanges.feed import Candle, Interval
+from entasis_engine.storage.columns import ExactDecimal, UtcMilliseconds
+from entasis_engine.storage.database import Database
+
+
+class CandleRow(SQLModel, table=True):
+    """One closed candle. The primary key is what makes doubling impossible."""
+
+    __tablename__ = "candles"
+
+    symbol: str = Field(primary_key=True)
+    interval: str = Field(primary_key=True)
+    open_time: datetime = Field(primary_key=True, sa_type=UtcMilliseconds)
+    open: Decimal = Field(sa_type=ExactDecimal)
+    high: Decimal = Field(sa_type=ExactDecimal)
+    low: Decimal = Field(sa_type=ExactDecimal)
+    close: Decimal = Field(sa_type=ExactDecimal)
+    volume: Decimal = Field(sa_type=ExactDecimal)
+
+
+class CandleStore:
+    """Closed candles by symbol, interval and open time. A candle, once stored, never changes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def save(self, candles: Sequence[tuple[str, Interval, Candle]]) -> None:
+        """Store candles in one transaction; those already stored stay as they are."""
+        if not candles:
+            return
+        rows = [
+            {
+                "symbol": symbol,
+                "interval": interval.value,
+                "open_time": candle.open_time,
+                "open": candle.open,
+                "high": candle.high,
+                "low": candle.low,
+                "close": candle.close,
+                "volume": candle.volume,
+            }
+            for symbol, interval, candle in candles
+        ]
+        async with self._database.writer.begin() as connection:
+            await connection.execute(insert(CandleRow).on_conflict_do_nothing(), rows)
+
+    async def read(self, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int) -> list[Candle]:
+        """At most `limit` candles with an open time in `[start, end)`, oldest first."""
+        columns = (_COLUMNS.open_time, _COLUMNS.open, _COLUMNS.high, _COLUMNS.low, _COLUMNS.close, _COLUMNS.volume)
+        statement = _within(select(*columns), symbol, interval, start, end).limit(limit)
+        async with self._database.reader.connect() as connection:
+            return [Candle(*row) for row in await connection.execute(statement)]
+
+    async def open_times(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> list[datetime]:
+        """Open times in `[start, end)` of the candles that are stored, ascending."""
+        statement = _within(select(_COLUMNS.open_time), symbol, interval, start, end)
+        async with self._database.reader.connect() as connection:
+            return list((await connection.execute(statement)).scalars())
+
+
+_COLUMNS = SQLModel.metadata.tables["candles"].columns
+
+
+def _within(statement: Select[Any], symbol: str, interval: Interval, start: datetime, end: datetime) -> Select[Any]:
+    return statement.where(
+        _COLUMNS.symbol == symbol,
+        _COLUMNS.interval == interval.value,
+        _COLUMNS.open_time >= start,
+        _COLUMNS.open_time < end,
+    ).order_by(_COLUMNS.open_time)

@@ -1,0 +1,69 @@
+"""Opening the database. On SQLite exactly one connection writes, and readers cannot.
+
+SQLite before 3.51.3 may lose commits when two connections write or checkpoint one WAL file, and the Python that most
+machines have brings such a version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlmodel import SQLModel
+
+READERS_MAX = 4
+BUSY_TIMEOUT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database with its tables made."""
+
+    writer: AsyncEngine
+    """One connection, so that writes queue here instead of failing as busy."""
+    reader: AsyncEngine
+    """Connections that can only read."""
+
+
+@asynccontextmanager
+async def open_database(url: str) -> AsyncIterator[Database]:
+    """Open the database at a SQLAlchemy URL, make what tables it lacks, and close it at the end."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
+        raise ValueError(f"The database must be a SQLite file (sqlite+aiosqlite:///path/to/file.db), not '{url}'.")
+    file = _with_folder(Path(parsed.database))
+    writer = create_async_engine(parsed, pool_size=1, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    event.listen(writer.sync_engine, "connect", _prepare_writer)
+    try:
+        async with writer.begin() as connection:
+            await connection.run_sync(SQLModel.metadata.create_all)
+        reader = create_async_engine(
+            f"sqlite+aiosqlite:///{file.as_uri()}?mode=ro&uri=true",
+            pool_size=READERS_MAX,
+            max_overflow=0,
+            connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
+        )
+        try:
+            yield Database(writer, reader)
+        finally:
+            await reader.dispose()
+    finally:
+        await writer.dispose()
+
+
+def _with_folder(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file.absolute()
+
+
+def _prepare_writer(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # A candle lost at power loss is fetched or folded again at the next start, so it need not wait for the disk.
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
