@@ -170,7 +170,9 @@ class RecordedFeed:
         return last - REPLAYED_SPAN
 
     def _of_frames(self, symbol: str, file: Path) -> Instrument:
-        """The instrument as far as its first frames tell: its steps are the finest that occur in them."""
+        """The instrument as far as its first frames tell: its tick is the finest price that occurs in them,
+        its lot the finest size traded (books hold orders from before a lot was coarsened).
+        """
         prices: set[Decimal] = set()
         sizes: set[Decimal] = set()
         decoder = FrameDecoder(symbol)
@@ -181,9 +183,7 @@ class RecordedFeed:
                         prices.add(event.price)
                         sizes.add(event.size)
                     elif isinstance(event, BookSnapshot | BookDelta):
-                        for price, size in (*event.bids, *event.asks):
-                            prices.add(price)
-                            sizes.add(size)
+                        prices.update(price for price, _ in (*event.bids, *event.asks))
         return self._instrument(symbol, prices, sizes)
 
     def _of_candles(self, symbol: str) -> Instrument:

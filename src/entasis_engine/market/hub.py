@@ -30,6 +30,7 @@ from entasis_engine.market.book import OrderBook
 from entasis_engine.market.candles import Aggregate, Closed, MinuteFolder, RollingVolume
 from entasis_engine.market.instruments import Instruments
 from entasis_engine.market.mailbox import Mailbox
+from entasis_engine.telemetry import metrics
 from entasis_engine.times import Clock, Monotonic, to_milliseconds
 
 RESUME_UPDATES_MAX = 1024
@@ -214,6 +215,7 @@ class Hub:
         try:
             yield mailbox
         finally:
+            metrics.CONFLATED.inc(mailbox.conflated)
             for group in readers:
                 group.discard(mailbox)
 

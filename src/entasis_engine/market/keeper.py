@@ -116,8 +116,8 @@ class CandleKeeper:
             self._unwritten[symbol, interval].pop(candle.open_time, None)
 
     async def fill_history(self, symbol: str) -> None:
-        """Fetch whatever closed candles of the past are not stored, after a first start and after a crash; then hand
-        the last day's minutes out, so that what is folded from them goes on where it was.
+        """Fetch whatever closed candles of the past are not stored, after a first start and after a crash. The last
+        day's minutes come first and are handed out, so that what is folded from them goes on where it was.
         """
         now = self._feed.now()
         for interval, span in BACKFILL.items():
@@ -125,9 +125,10 @@ class CandleKeeper:
             known = await self._store.open_times(symbol, interval, start, end)
             for first, last in missing_ranges(known, interval, start, end):
                 await self._fill(symbol, interval, first, last)
-        day_ago = min(open_time_of(now, Interval.DAY), now - timedelta(days=1))
-        for minute in await self.read(symbol, Interval.MINUTE, day_ago, now, limit=2 * 24 * 60):
-            self._on_filled(symbol, minute)
+            if interval is Interval.MINUTE:
+                day_ago = min(open_time_of(now, Interval.DAY), now - timedelta(days=1))
+                for minute in await self.read(symbol, interval, day_ago, now, limit=2 * 24 * 60):
+                    self._on_filled(symbol, minute)
 
     async def fill_wanted_forever(self) -> None:
         """Fetch the candles that were not seen whole, as they are asked for."""

@@ -14,6 +14,7 @@ from entasis_engine.market.hub import ClosedCandle, Hub
 from entasis_engine.market.instruments import Instruments
 from entasis_engine.market.keeper import CandleKeeper
 from entasis_engine.storage.candles import CandleStore
+from entasis_engine.telemetry import metrics
 from entasis_engine.times import Clock, Monotonic
 
 log = structlog.get_logger()
@@ -71,7 +72,9 @@ async def open_market(
 
 
 async def _read_feed(feed: Feed, hub: Hub, keeper: CandleKeeper) -> None:
+    counted = metrics.EVENTS.labels(feed.exchange)
     async for events in feed.events():
+        counted.inc(len(events))
         await _keep(hub.apply(events), keeper)
     log.info("feed.ended", exchange=feed.exchange)
 
@@ -84,6 +87,7 @@ async def _advance_forever(feed: Feed, hub: Hub, keeper: CandleKeeper) -> None:
 
 async def _keep(closed: Sequence[ClosedCandle], keeper: CandleKeeper) -> None:
     for one in closed:
+        metrics.candles_closed(one.interval.value, "yes" if one.complete else "no").inc()
         if one.complete:
             await keeper.keep(one.symbol, one.interval, one.candle)
         else:

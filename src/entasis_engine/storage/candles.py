@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -54,6 +55,15 @@ class CandleStore:
             }
             for symbol, interval, candle in candles
         ]
+        # A write, once begun, is finished: a cancelled one would leave its connection, and so the database, locked.
+        writing = asyncio.ensure_future(self._insert(rows))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            raise
+
+    async def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
         async with self._database.writer.begin() as connection:
             await connection.execute(insert(CandleRow).on_conflict_do_nothing(), rows)
 

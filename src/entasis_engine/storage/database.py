@@ -20,6 +20,10 @@ READERS_MAX = 4
 BUSY_TIMEOUT_SECONDS = 5.0
 
 
+class DatabaseError(Exception):
+    """The database cannot be used. The text says why."""
+
+
 @dataclass(frozen=True)
 class Database:
     """A database with its tables made."""
@@ -32,10 +36,15 @@ class Database:
 
 @asynccontextmanager
 async def open_database(url: str) -> AsyncIterator[Database]:
-    """Open the database at a SQLAlchemy URL, make what tables it lacks, and close it at the end."""
+    """Open the database at a SQLAlchemy URL, make what tables it lacks, and close it at the end.
+
+    Raises `DatabaseError` where it cannot be opened.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise ValueError(f"The database must be a SQLite file (sqlite+aiosqlite:///path/to/file.db), not '{url}'.")
+        raise DatabaseError(
+            f"ENTASIS_DATABASE_URL must be a SQLite file (sqlite+aiosqlite:///path/to/file.db), not '{url}'."
+        )
     file = _with_folder(Path(parsed.database))
     writer = create_async_engine(parsed, pool_size=1, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     event.listen(writer.sync_engine, "connect", _prepare_writer)
