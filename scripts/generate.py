@@ -1,8 +1,8 @@
 """Write everything in gen/ from proto/, or check that it is what proto/ says.
 
-    python scripts/generate.py           write gen/
-    python scripts/generate.py --check   fail, naming the files, where gen/ differs
-    python scripts/generate.py --protos  only lay out the imported protos for `buf` in build/protos
+python scripts/generate.py           write gen/
+python scripts/generate.py --check   fail, naming the files, where gen/ differs
+python scripts/generate.py --protos  only lay out the imported protos for `buf` in build/protos
 """
 
 from __future__ import annotations
@@ -68,7 +68,12 @@ def run_go(*arguments: str) -> str:
     if shutil.which("go") is None:
         raise SystemExit("`go` is not installed. It is needed only here, to fetch buf/validate/validate.proto.")
     done = subprocess.run(
-        ["go", *arguments], cwd=ROOT / "scripts" / "contract", stdout=subprocess.PIPE, text=True, check=True, timeout=300
+        ["go", *arguments],
+        cwd=ROOT / "scripts" / "contract",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=300,
     )
     return done.stdout
 

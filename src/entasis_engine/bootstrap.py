@@ -62,12 +62,12 @@ async def open_engine(
             )
         )
         pipeline = Pipeline(
+            [MarketService(market.hub, market.keeper, market_now=feed.now)],
             default_stages(monotonic, log_everything=settings.access_log == "all"),
             deadline_seconds=settings.request_deadline_seconds,
         )
         server = await stack.enter_async_context(
             open_server(
-                [MarketService(market.hub, market.keeper, market_now=feed.now)],
                 pipeline,
                 host=settings.host,
                 port=settings.grpc_port,

@@ -2,36 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import secrets
+from collections.abc import Iterable
+from contextvars import ContextVar
+from functools import cached_property
 from typing import Protocol
 
-from entasis_engine.errors import EntasisError, Language
+from entasis_engine.errors import EntasisError, Language, language_of
+
+REQUEST_ID_CHARACTERS_MAX = 64
 
 
-@dataclass(slots=True)
 class Call:
-    """One call. Made at the edge; what it learns on its way in is added to it."""
+    """One call. What is asked of it seldom, such as its name, is worked out only then: most calls never fail.
 
-    method: str
-    """Full name, such as `/entasis.market.v1.MarketService/GetPrice`."""
-    metadata: Mapping[str, str | bytes] = field(default_factory=dict)
-    """The caller's headers, names in lower case; of a repeated one, the last."""
-    peer: str = ""
-    """The other end of the connection, as gRPC names it."""
-    request_id: str = ""
-    language: Language = "en"
-    started: float = 0.0
-    """Monotonic seconds."""
-    error: EntasisError | None = None
-    """Why the call failed, once it has."""
-    cancelled: bool = False
-    """True where the caller went away first."""
+    Args:
+        method: full name, such as `/entasis.market.v1.MarketService/GetPrice`.
+        metadata: the caller's headers, names in lower case.
+        peer: the other end of the connection, as gRPC names it.
+    """
+
+    def __init__(self, method: str, metadata: Iterable[tuple[str, str | bytes]] = (), peer: str = "") -> None:
+        self.method = method
+        self.peer = peer
+        self.started = 0.0
+        """Monotonic seconds."""
+        self.error: EntasisError | None = None
+        """Why the call failed, once it has."""
+        self.cancelled = False
+        """True where the caller went away first."""
+        self._metadata = metadata
 
     def header(self, name: str) -> str:
-        """A header's text; empty where it was not sent."""
-        value = self.metadata.get(name, "")
-        return value if isinstance(value, str) else ""
+        """A header's text, the first of that name; empty where it was not sent."""
+        for key, value in self._metadata:
+            if key == name and isinstance(value, str):
+                return value
+        return ""
+
+    @cached_property
+    def request_id(self) -> str:
+        """Names the call, so that its log lines, its error and the caller's report can be put together."""
+        given = self.header("x-request-id")
+        return given if 0 < len(given) <= REQUEST_ID_CHARACTERS_MAX and given.isprintable() else secrets.token_hex(8)
+
+    @cached_property
+    def language(self) -> Language:
+        """The language that the caller prefers."""
+        return language_of(self.header("accept-language"))
+
+
+current_call: ContextVar[Call | None] = ContextVar("current_call", default=None)
+"""The call that is being served, for whatever logs meanwhile."""
 
 
 class Batches(Protocol):

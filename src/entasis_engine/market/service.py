@@ -29,10 +29,10 @@ class MarketService:
         self._keeper = keeper
         self._market_now = market_now
 
-    async def get_price(self, request: pb.GetPriceRequest, call: Call) -> bytes:
+    def get_price(self, request: pb.GetPriceRequest, call: Call) -> bytes:
         return self._hub.price(request.symbol)
 
-    async def list_prices(self, request: pb.ListPricesRequest, call: Call) -> pb.ListPricesResponse:
+    def list_prices(self, request: pb.ListPricesRequest, call: Call) -> pb.ListPricesResponse:
         response = pb.ListPricesResponse()
         symbols = split_symbols(request.symbols) or [instrument.symbol for instrument in self._hub.instruments]
         for symbol in symbols:
@@ -59,10 +59,10 @@ class MarketService:
             next_page_token=history.next_token(page, candles),
         )
 
-    async def get_order_book(self, request: pb.GetOrderBookRequest, call: Call) -> bytes:
+    def get_order_book(self, request: pb.GetOrderBookRequest, call: Call) -> bytes:
         return self._hub.order_book(request.symbol, request.depth if request.HasField("depth") else DEPTH_DEFAULT)
 
-    async def list_instruments(self, request: pb.ListInstrumentsRequest, call: Call) -> pb.ListInstrumentsResponse:
+    def list_instruments(self, request: pb.ListInstrumentsRequest, call: Call) -> pb.ListInstrumentsResponse:
         return pb.ListInstrumentsResponse(
             instruments=[wire.instrument(instrument) for instrument in self._hub.instruments]
         )

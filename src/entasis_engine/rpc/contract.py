@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import protovalidate
@@ -94,8 +93,3 @@ def _as_pattern(template: str) -> str:
 def snake_case(name: str) -> str:
     """`GetPrice` as `get_price`: how a servicer's methods are named."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-def methods(descriptors: Iterable[Any]) -> dict[str, MethodDescriptor]:
-    """Every method of some services, by its full path."""
-    return {f"/{service.full_name}/{method.name}": method for service in descriptors for method in service.methods}

@@ -1,23 +1,26 @@
-"""The one interceptor: it wraps every method in the stages, translates every error, and validates every request.
+"""Around every call: the stages, validation by the contract, and the translation of every error.
 
-grpc.aio gives an interceptor nothing but the method's handler, so the handler is wrapped, once per method.
+Handlers are wrapped once, when they are registered, and not by grpc.aio's interceptors, which cost about as much again
+as a bare call (docs/decisions/0003-handlers-are-wrapped-once.md).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, cast
 
 import grpc
 import structlog
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from entasis_engine.calls import Call
 from entasis_engine.errors import EntasisError
+from entasis_engine.rpc import contract
 from entasis_engine.rpc.stages import Stage
+from entasis_engine.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -26,26 +29,39 @@ Handler = Any
 Context = Any
 
 
-class Pipeline(grpc.aio.ServerInterceptor):
-    """Around every call. Nothing but a status of the catalogue ever leaves it."""
+class Servicer(Protocol):
+    """A room's servicer: each RPC of the descriptor is a method by its name in snake case, over (request, call).
 
-    def __init__(self, stages: Sequence[Stage], *, deadline_seconds: float) -> None:
+    A unary method gives a message, the message's bytes where they are ready, or a coroutine that comes to either where
+    it has to wait. A streaming method gives a context manager of `Batches`.
+    """
+
+    DESCRIPTOR: ServiceDescriptor
+
+
+class Pipeline(grpc.GenericRpcHandler):
+    """Every method of some servicers, wrapped. Nothing but a status of the catalogue ever leaves it as an error.
+
+    It answers for any name, so that an unknown RPC is refused in the same shape; register it last.
+    """
+
+    def __init__(self, servicers: Sequence[Servicer], stages: Sequence[Stage], *, deadline_seconds: float) -> None:
+        self.service_names = [servicer.DESCRIPTOR.full_name for servicer in servicers]
         self._stages = stages
+        self._stages_reversed = tuple(reversed(stages))
         self._deadline_seconds = deadline_seconds
-        self._wrapped: dict[str, Handler] = {}
         self._streams: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._handlers = {
+            f"/{servicer.DESCRIPTOR.full_name}/{method.name}": self._handler(servicer, method)
+            for servicer in servicers
+            for method in servicer.DESCRIPTOR.methods
+        }
 
-    async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Handler | None]], details: Any
-    ) -> Handler:
-        wrapped = self._wrapped.get(details.method)
-        if wrapped is None:
-            handler = await continuation(details)
-            wrapped = self._wrap(details.method, handler)
-            if handler is not None:  # unknown names are without number, so they are not remembered
-                self._wrapped[details.method] = wrapped
-        return wrapped
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+        """The handler of a method, by its full name."""
+        method = str(handler_call_details.method)
+        return self._handlers.get(method) or self._refusing(method)
 
     def end_streams(self) -> None:
         """End every open stream with UNAVAILABLE: they would never end by themselves."""
@@ -53,108 +69,102 @@ class Pipeline(grpc.aio.ServerInterceptor):
         for task in self._streams:
             task.cancel()
 
-    def _wrap(self, method: str, handler: Handler | None) -> Handler:
-        if handler is None:
-            return grpc.unary_unary_rpc_method_handler(self._unary(method, _no_such_rpc(method)))
-        if handler.request_streaming:  # reflection alone; it answers for itself
-            return handler
-        if handler.response_streaming:
-            # Our own streams are plain coroutines that write; generators are the libraries' (health's Watch).
-            if getattr(handler.unary_stream, "is_ours", False):
-                return grpc.unary_stream_rpc_method_handler(
-                    self._stream(method, handler.unary_stream),
-                    handler.request_deserializer,
-                    handler.response_serializer,
-                )
-            return handler
-        return grpc.unary_unary_rpc_method_handler(
-            self._unary(method, handler.unary_unary), handler.request_deserializer, handler.response_serializer
-        )
+    def _handler(self, servicer: Servicer, method: MethodDescriptor) -> Handler:
+        name = f"/{servicer.DESCRIPTOR.full_name}/{method.name}"
+        behaviour = _validated(getattr(servicer, contract.snake_case(method.name)), method)
+        # Requests come as bytes, so that decoding and validation happen in here and fail in our words.
+        if method.server_streaming:
+            return grpc.unary_stream_rpc_method_handler(self._stream(name, behaviour), None, None)
+        return grpc.unary_unary_rpc_method_handler(self._unary(name, behaviour), None, None)
 
-    def _unary(self, method: str, behaviour: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        takes_call = getattr(behaviour, "is_ours", False)
+    def _refusing(self, method: str) -> Handler:
+        def refuse(_request: bytes, _call: Call) -> bytes:
+            raise EntasisError("NO_SUCH_RPC", method=method[:128])
 
-        async def wrapped(request: Any, context: Context) -> Any:
-            call = _call(method, context)
-            with self._around(call, streamed=False):
-                try:
-                    for stage in self._stages:
-                        stage.start(call)
+        return grpc.unary_unary_rpc_method_handler(self._unary("unknown", refuse), None, None)
+
+    def _unary(self, method: str, behaviour: Callable[[bytes, Call], Any]) -> Any:
+        async def serve(request: bytes, context: Context) -> bytes:
+            call = Call(method, context.invocation_metadata() or (), context.peer())
+            answer: Any = b""
+            try:
+                for stage in self._stages:
+                    stage.start(call)
+                answer = behaviour(request, call)
+                if asyncio.iscoroutine(answer):
                     async with asyncio.timeout(self._deadline_seconds):
-                        return await behaviour(request, call if takes_call else context)
-                except grpc.aio.AbortError:
-                    raise
-                except Exception as error:
-                    call.error = self._translated(error, call)
-            return await _abort(context, call, call.error)
+                        answer = await answer
+                if not isinstance(answer, bytes):
+                    answer = cast("Message", answer).SerializeToString()
+            except asyncio.CancelledError:
+                call.cancelled = True
+                self._end(call, streamed=False)
+                raise
+            except Exception as error:
+                call.error = _translated(error, call)
+            self._end(call, streamed=False)
+            if call.error is not None:
+                await _abort(context, call, call.error)
+            return cast("bytes", answer)
 
-        return wrapped
+        return serve
 
-    def _stream(self, method: str, behaviour: Callable[..., Any]) -> Callable[..., Awaitable[None]]:
-        async def wrapped(request: Any, context: Context) -> None:
-            call = _call(method, context)
+    def _stream(self, method: str, behaviour: Callable[[bytes, Call], Any]) -> Any:
+        async def serve(request: bytes, context: Context) -> None:
+            call = Call(method, context.invocation_metadata() or (), context.peer())
             task = cast("asyncio.Task[None]", asyncio.current_task())
             self._streams.add(task)
-            with self._around(call, streamed=True):
-                try:
-                    for stage in self._stages:
-                        stage.start(call)
-                    with behaviour(request, call) as batches:
-                        # At once, so that a client knows that the stream stands before there is anything to send.
-                        await context.send_initial_metadata(())
-                        while True:
-                            await context.write(await batches.take())
-                except asyncio.CancelledError:
-                    if not self._draining:
-                        call.cancelled = True
-                        raise
-                    task.uncancel()
-                    call.error = EntasisError("UNAVAILABLE")
-                except Exception as error:
-                    call.error = self._translated(error, call)
-                finally:
-                    self._streams.discard(task)
+            try:
+                for stage in self._stages:
+                    stage.start(call)
+                with behaviour(request, call) as batches, metrics.streams_open(method).track_inprogress():
+                    # At once, so that a client knows that the stream stands before there is anything to send.
+                    await context.send_initial_metadata(())
+                    while True:
+                        await context.write(await batches.take())
+            except asyncio.CancelledError:
+                if not self._draining:
+                    call.cancelled = True
+                    self._end(call, streamed=True)
+                    raise
+                task.uncancel()
+                call.error = EntasisError("UNAVAILABLE")
+            except Exception as error:
+                call.error = _translated(error, call)
+            finally:
+                self._streams.discard(task)
+            self._end(call, streamed=True)
             await _abort(context, call, call.error)
 
-        return wrapped
+        return serve
 
-    @contextmanager
-    def _around(self, call: Call, *, streamed: bool) -> Iterator[None]:
-        try:
-            yield
-        except asyncio.CancelledError:
-            call.cancelled = True
-            raise
-        finally:
-            for stage in reversed(self._stages):
-                stage.end(call, streamed=streamed)
-
-    def _translated(self, error: Exception, call: Call) -> EntasisError:
-        if isinstance(error, EntasisError):
-            return error
-        if isinstance(error, TimeoutError):
-            return EntasisError("TOO_SLOW")
-        log.error("call.failed", exc_info=error)
-        return EntasisError("INTERNAL", request_id=call.request_id)
+    def _end(self, call: Call, *, streamed: bool) -> None:
+        for stage in self._stages_reversed:
+            stage.end(call, streamed=streamed)
 
 
-def _call(method: str, context: Context) -> Call:
-    return Call(method, dict(context.invocation_metadata() or ()), peer=context.peer())
+def _validated(behaviour: Callable[[Any, Call], Any], method: MethodDescriptor) -> Callable[[bytes, Call], Any]:
+    decode = contract.decoder(method)
+    query_rules = contract.QueryRules(method)
+
+    def validated(encoded: bytes, call: Call) -> Any:
+        if original_path := call.header("x-envoy-original-path"):
+            query_rules.check(original_path)
+        return behaviour(decode(encoded), call)
+
+    return validated
 
 
-async def _abort(context: Context, call: Call, error: EntasisError | None) -> None:
-    error = error or EntasisError("INTERNAL", request_id=call.request_id)
+def _translated(error: Exception, call: Call) -> EntasisError:
+    if isinstance(error, EntasisError):
+        return error
+    if isinstance(error, TimeoutError):
+        return EntasisError("TOO_SLOW")
+    log.error("call.failed", exc_info=error)
+    return EntasisError("INTERNAL", request_id=call.request_id)
+
+
+async def _abort(context: Context, call: Call, error: EntasisError) -> None:
     status = rpc_status.to_status(error.status(call.language))
-    await context.abort(
-        status.code,
-        status.details,
-        (*status.trailing_metadata, ("x-error-code", error.entry.reason), ("x-request-id", call.request_id)),
-    )
-
-
-def _no_such_rpc(method: str) -> Callable[..., Awaitable[Message]]:
-    async def refuse(_request: Any, _call: Call) -> Message:
-        raise EntasisError("NO_SUCH_RPC", method=method[:128])
-
-    refuse.is_ours = True  # type: ignore[attr-defined]
-    return refuse
+    told = (("x-error-code", error.entry.reason), ("x-request-id", call.request_id))
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *told))

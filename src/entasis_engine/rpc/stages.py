@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
 from google.rpc import code_pb2
 
-from entasis_engine.calls import Call
-from entasis_engine.errors import language_of
+from entasis_engine.calls import Call, current_call
 from entasis_engine.telemetry import metrics
 from entasis_engine.times import Monotonic
 
 log = structlog.get_logger()
 
 SLOW_CALL_SECONDS = 1.0
-QUIET_SERVICES = ("/grpc.health.v1.", "/grpc.reflection.")
+OUR_FAULT = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
 class Stage(Protocol):
@@ -30,30 +28,20 @@ class Stage(Protocol):
         """After the call, however it ended: `call.error` and `call.cancelled` tell."""
 
 
-class RequestId:
-    """Names the call, so that its log lines, its error and the caller's report can be put together."""
+class LogContext:
+    """Has every line that is logged meanwhile name the call. Each call is served in a task, and so a context, of its
+    own; there is nothing to undo.
+    """
 
     def start(self, call: Call) -> None:
-        given = call.header("x-request-id")
-        call.request_id = given if 0 < len(given) <= 64 and given.isprintable() else secrets.token_hex(8)
-        call.language = language_of(call.header("accept-language"))
+        current_call.set(call)
 
     def end(self, call: Call, *, streamed: bool) -> None:
         pass
 
 
-class LogContext:
-    """Puts the call's name on every line that is logged while it is served."""
-
-    def start(self, call: Call) -> None:
-        structlog.contextvars.bind_contextvars(request_id=call.request_id, method=call.method)
-
-    def end(self, call: Call, *, streamed: bool) -> None:
-        structlog.contextvars.clear_contextvars()
-
-
 class AccessLog:
-    """Logs calls as they end: all of them, or those that failed through no fault of the caller or were slow."""
+    """Logs calls as they end: all of them, or those that failed or were slow."""
 
     def __init__(self, monotonic: Monotonic, *, everything: bool) -> None:
         self._monotonic = monotonic
@@ -64,16 +52,11 @@ class AccessLog:
 
     def end(self, call: Call, *, streamed: bool) -> None:
         seconds = self._monotonic() - call.started
-        code = outcome(call)
-        write = log.debug
-        if call.method.startswith(QUIET_SERVICES):
-            write = log.debug
-        elif code in {"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"}:
-            write = log.warning
-        elif self._everything or call.error is not None or (seconds > SLOW_CALL_SECONDS and not streamed):
-            write = log.info
-        else:
+        slow = seconds > SLOW_CALL_SECONDS and not streamed
+        if call.error is None and not slow and not self._everything:
             return
+        code = outcome(call)
+        write = log.warning if code in OUR_FAULT else log.info
         write("call", code=code, ms=round(seconds * 1000, 3), peer=call.peer, reason=reason(call))
 
 
@@ -97,18 +80,17 @@ def default_stages(monotonic: Monotonic, *, log_everything: bool) -> Sequence[St
 
     | stage      | comes before                                              |
     |------------|-----------------------------------------------------------|
-    | RequestId  | everything: whatever is said of the call names it         |
     | LogContext | whatever may log                                          |
     | AccessLog  | Metrics, since it takes the time that both need           |
     | Metrics    | whatever may refuse the call: refusals are counted too    |
     """
-    return (RequestId(), LogContext(), AccessLog(monotonic, everything=log_everything), Metrics(monotonic))
+    return (LogContext(), AccessLog(monotonic, everything=log_everything), Metrics(monotonic))
 
 
 def outcome(call: Call) -> str:
     """How the call ended, as the name of a gRPC status code."""
     if call.error is not None:
-        return code_pb2.Code.Name(call.error.entry.code)  # type: ignore[no-any-return]
+        return str(code_pb2.Code.Name(call.error.entry.code))
     return "CANCELLED" if call.cancelled else "OK"
 
 

@@ -8,14 +8,26 @@ from typing import Literal
 
 import structlog
 
+from entasis_engine.calls import current_call
+
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def _name_the_call(
+    _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Say for which call a line was logged."""
+    call = current_call.get()
+    if call is not None:
+        event["method"], event["request_id"] = call.method, call.request_id
+    return event
 
 
 def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
     """Set up logging of the whole process, on standard error."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _name_the_call,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

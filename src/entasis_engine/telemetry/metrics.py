@@ -23,6 +23,7 @@ CONFLATED = Counter("entasis_stream_updates_conflated_total", "Updates left out 
 # Looking a child up by its labels costs more than counting, so the children are remembered.
 calls = cache(CALLS.labels)
 call_seconds = cache(CALL_SECONDS.labels)
+candles_closed = cache(CANDLES_CLOSED.labels)
 streams_open = cache(STREAMS_OPEN.labels)
 
 

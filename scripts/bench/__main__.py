@@ -1,0 +1,118 @@
+"""Measure CPU time per call and per message, each beside a named peer in the same run.
+
+    python -m scripts.bench              all of it, about three minutes
+    python -m scripts.bench unary rest   some of it
+    python -m scripts.bench --save       and write docs/benchmarks.md
+
+CPU time of the servers' processes is what counts, not the clock: machines are shared. Clients run in processes of their
+own and are not counted. `sockets` needs the real recordings, in ENTASIS_TEST_DATA or ../shared/data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from scripts.bench import calls, sockets
+
+TARGET = Path(__file__).parents[2] / "docs" / "benchmarks.md"
+PARTS = ("unary", "rest", "sockets")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"what to measure: {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--save", action="store_true", help="write docs/benchmarks.md")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.parts) - set(PARTS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    wanted = arguments.parts or PARTS
+    lines = [
+        "# Benchmarks",
+        "",
+        f"Measured {datetime.now(UTC):%Y-%m-%d} on {platform.machine()}, Python {platform.python_version()}, by "
+        "`make bench BENCH_ARGS=--save`.",
+        "CPU time of the servers' processes per item; both sides in the same run, in turns.",
+        "",
+    ]
+    with Progress(console=Console(stderr=True)) as progress:
+        if "unary" in wanted:
+            task = progress.add_task("unary gRPC", total=calls.ROUNDS)
+            lines += unary(asyncio.run(calls.unary(lambda: progress.advance(task))))
+        if "rest" in wanted:
+            task = progress.add_task("REST", total=calls.ROUNDS)
+            lines += rest(asyncio.run(calls.rest(lambda: progress.advance(task))))
+        if "sockets" in wanted and not sockets.recordings():
+            progress.console.print("sockets: skipped: no real data")
+        elif "sockets" in wanted:
+            task = progress.add_task(f"{sockets.CLIENTS} WebSocket clients", total=70)
+            peer_task = progress.add_task("the same on FastAPI", total=sockets.PEER_MESSAGES)
+            ours = sockets.ours(lambda: progress.advance(task))
+            progress.update(task, completed=70)
+            lines += delivery(ours, sockets.peer(lambda: progress.advance(peer_task)))
+    text = "\n".join(lines)
+    print(text)
+    if arguments.save:
+        TARGET.write_text(text)
+
+
+def unary(figure: calls.Figure) -> list[str]:
+    return [
+        "## Unary gRPC",
+        "",
+        "| | µs of CPU per call |",
+        "|---|---|",
+        f"| `GetPrice` on the engine | {figure.ours:.0f} |",
+        f"| bare grpc.aio echo | {figure.peer:.0f} |",
+        f"| ratio | {figure.ratio:.2f} |",
+        "",
+    ]
+
+
+def rest(figure: calls.Figure) -> list[str]:
+    return [
+        "## A price over REST",
+        "",
+        "| | µs of CPU per read |",
+        "|---|---|",
+        f"| Entasis: engine {figure.parts['entasis']:.0f} + Envoy {figure.parts['envoy']:.0f} | {figure.ours:.0f} |",
+        f"| FastAPI on uvicorn, the same JSON | {figure.peer:.0f} |",
+        f"| ratio | {figure.ratio:.2f} |",
+        "",
+    ]
+
+
+def delivery(ours: sockets.Delivery, peer_us: float) -> list[str]:
+    both = sum(ours.cpu_us.values())
+    memory = ", ".join(f"{name} {first:.0f} → {most:.0f}" for name, (first, most) in ours.memory_mib.items())
+    return [
+        f"## {sockets.CLIENTS} WebSocket clients and one that stops reading",
+        "",
+        f"The recorded BTC-USDT trades of 2024-08-08/09 at {sockets.SPEED} times their speed, for {ours.seconds:.0f} s.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| messages published | {ours.published} |",
+        f"| messages delivered | {ours.delivered} ({ours.delivered / ours.seconds:.0f} a second) |",
+        f"| fewest that one reading client got | {ours.fewest} |",
+        f"| distinct last values of all reading clients | {ours.distinct_last} |",
+        f"| … is the feed's last value | {'yes' if ours.last_is_the_feeds else 'NO'} |",
+        f"| updates left out for slow clients | {ours.conflated} |",
+        f"| resident memory, MiB: all connected → most | {memory} |",
+        f"| µs of CPU per delivered message: engine and bridge | {ours.cpu_us['entasis']:.2f} |",
+        f"| … Envoy | {ours.cpu_us['envoy']:.2f} |",
+        f"| … FastAPI on uvicorn, `send_text` to each client | {peer_us:.2f} |",
+        f"| ratio, without Envoy | {ours.cpu_us['entasis'] / peer_us:.2f} |",
+        f"| ratio, with Envoy | {both / peer_us:.2f} |",
+        "",
+    ]
+
+
+if __name__ == "__main__":
+    main()

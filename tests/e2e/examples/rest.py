@@ -1,0 +1,5 @@
+import requests
+def get_market_price(symbol):
+    url = f"https://api.example.com/v1/market/price/{symbol}"
+    headers = {"Authorization": f"Bearer {token}", "X-API-Key": "your-api-key"}
+    return requests.get(url, headers=headers).json()

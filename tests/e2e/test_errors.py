@@ -1,0 +1,291 @@
+"""Every error that the market can raise has the documented body, the same over REST, gRPC and WebSocket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from entasis.market.v1 import market_pb2 as pb
+from entasis.market.v1.market_pb2_grpc import MarketServiceStub
+from tests.e2e.conftest import Running, Start, eventually
+
+pytestmark = pytest.mark.e2e
+
+INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
+
+
+@pytest.fixture(scope="module")
+def up(start: Start) -> Running:
+    return start("up")
+
+
+@pytest.fixture(scope="module")
+def stale(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Running:
+    """A market whose exchange has fallen silent: a recording that is over."""
+    file = tmp_path_factory.mktemp("recording") / "btcusdt-1h-short.csv"
+    file.write_text("open_time,open,high,low,close,volume\n2024-08-08T23:00:00Z,61000,61900,60900,61500,12.5\n")
+    up = start("up", feed="recorded", recorded_candles=file, recorded_speed=0, stale_after_seconds=0.5)
+    eventually(lambda: up.get("/api/v1/market/price/BTC-USDT")[0], lambda status: status == 503)
+    return up
+
+
+def detail(body: dict[str, Any], kind: str) -> dict[str, Any]:
+    (found,) = [one for one in body["details"] if one["@type"] == kind]
+    return found
+
+
+def check(body: dict[str, Any], code: int, reason: str, fields: tuple[str, ...] = ()) -> None:
+    """The body is `google.rpc.Status` with an ErrorInfo of that reason, and a BadRequest of exactly those fields."""
+    assert body["code"] == code, body
+    assert body["message"]
+    info = detail(body, INFO)
+    assert info["reason"] == reason
+    assert info["domain"] == "entasis"
+    if fields:
+        violations = detail(body, BAD_REQUEST)["field_violations"]
+        assert tuple(one["field"] for one in violations) == fields
+        assert all(one["description"] for one in violations)
+
+
+def over_grpc(target: str, method: str, request: Any) -> dict[str, Any]:
+    """The status of a call that fails, in the shape of the REST body."""
+    with grpc.insecure_channel(target) as channel:
+        call = getattr(MarketServiceStub(channel), method)
+        with pytest.raises(grpc.RpcError) as raised:
+            answer = call(request, timeout=20)
+            list(answer) if hasattr(answer, "__iter__") else None
+    status = rpc_status.from_call(raised.value)
+    assert status is not None, f"no details: {raised.value}"
+    metadata = dict(raised.value.trailing_metadata() or ()) | dict(raised.value.initial_metadata() or ())
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    details: list[dict[str, Any]] = []
+    for packed in status.details:
+        if packed.Unpack(info):
+            details.append({"@type": INFO, "reason": info.reason, "domain": info.domain, "metadata": dict(info.metadata)})
+        elif packed.Unpack(bad):
+            violations = [{"field": one.field, "description": one.description} for one in bad.field_violations]
+            details.append({"@type": BAD_REQUEST, "field_violations": violations})
+    assert metadata["x-error-code"] == info.reason
+    return {"code": status.code, "message": status.message, "details": details}
+
+
+def answer_to(socket: ClientConnection, message: str | bytes | dict[str, Any]) -> dict[str, Any]:
+    """The first message after one of ours that is not market data."""
+    socket.send(json.dumps(message) if isinstance(message, dict) else message)
+    while True:
+        answer: dict[str, Any] = json.loads(socket.recv(timeout=20))
+        if "type" in answer:
+            return answer
+
+
+REST = [
+    ("/api/v1/market/price/FOO-BAR", 404, 5, "MARKET_001", ()),
+    ("/v1/market/price/FOO-BAR", 404, 5, "MARKET_001", ()),
+    ("/api/v1/market/price/btc-usdt", 400, 3, "MARKET_001", ("symbol",)),
+    ("/api/v1/market/price/BTCUSDT", 400, 3, "MARKET_001", ("symbol",)),
+    ("/api/v1/market/price/BTC-USDT%00", 400, 3, "REQUEST_001", None),
+    ("/api/v1/market/history/FOO-BAR", 404, 5, "MARKET_001", ()),
+    ("/api/v1/market/orderbook/FOO-BAR", 404, 5, "MARKET_001", ()),
+    ("/api/v1/market/prices?symbols=btc", 400, 3, "MARKET_001", ("symbols[0]",)),
+    ("/api/v1/market/price/BTC-USDT?symbol=ETH-USDT", 400, 3, "REQUEST_001", ("symbol",)),
+    ("/api/v1/market/price/BTC-USDT?colour=red", 400, 3, "REQUEST_001", None),
+    ("/api/v1/market/history/BTC-USDT?interval=2h", 400, 3, "REQUEST_001", ("interval",)),
+    ("/api/v1/market/history/BTC-USDT?interval=1h&interval=1m", 400, 3, "REQUEST_001", ("interval",)),
+    (
+        "/api/v1/market/history/BTC-USDT?start=2024-03-21T10:00:00Z&end=2024-03-21T09:00:00Z",
+        400,
+        3,
+        "REQUEST_001",
+        ("start",),
+    ),
+    ("/api/v1/market/history/BTC-USDT?start=yesterday", 400, 3, "REQUEST_001", None),
+    ("/api/v1/market/history/BTC-USDT?page_size=many", 400, 3, "REQUEST_001", None),
+    ("/api/v1/market/history/BTC-USDT?page_size=-1", 400, 3, "REQUEST_001", ("page_size",)),
+    ("/api/v1/market/history/BTC-USDT?page_token=abc", 400, 3, "REQUEST_001", ("page_token",)),
+    ("/api/v1/market/orderbook/BTC-USDT?depth=0", 400, 3, "REQUEST_001", ("depth",)),
+    ("/api/v1/market/orderbook/BTC-USDT?depth=101", 400, 3, "REQUEST_001", ("depth",)),
+    ("/api/v1/market/prices:stream", 400, 3, "REQUEST_001", ("symbols",)),
+    ("/api/v1/market/prices:stream?symbols=FOO-BAR", 404, 5, "MARKET_001", ()),
+    ("/api/v1/nowhere", 404, 5, "REQUEST_002", ()),
+    ("/", 404, 5, "REQUEST_002", ()),
+    ("/api/v1/portfolio/positions", 404, 5, "REQUEST_002", ()),
+]
+
+
+@pytest.mark.parametrize(("path", "status", "code", "reason", "fields"), REST, ids=[case[0] for case in REST])
+def test_rest_errors_have_the_documented_body(
+    up: Running, path: str, status: int, code: int, reason: str, fields: tuple[str, ...] | None
+) -> None:
+    """Status, body and x-error-code agree with the specification, whoever found the error: engine, bridge or Envoy."""
+    answered, body, headers = up.get(path)
+    assert answered == status, body
+    check(body, code, reason, fields or ())
+    assert headers["x-error-code"] == reason
+    assert headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("path", [case[0] for case in REST if case[3] != "REQUEST_002"])
+def test_errors_speak_korean(up: Running, path: str) -> None:
+    """A caller who prefers Korean gets the same error in Korean."""
+    _, english, _ = up.get(path)
+    _, korean, _ = up.get(path, {"Accept-Language": "ko-KR,ko;q=0.9,en;q=0.8"})
+    assert any("가" <= character <= "힣" for character in korean["message"]), korean
+    assert not any("가" <= character <= "힣" for character in english["message"])
+    assert detail(korean, INFO)["reason"] == detail(english, INFO)["reason"]
+
+
+GRPC = [
+    ("GetPrice", pb.GetPriceRequest(symbol="FOO-BAR"), "/api/v1/market/price/FOO-BAR"),
+    ("GetPrice", pb.GetPriceRequest(symbol="btc-usdt"), "/api/v1/market/price/btc-usdt"),
+    ("GetHistory", pb.GetHistoryRequest(symbol="BTC-USDT", interval="2h"), "/api/v1/market/history/BTC-USDT?interval=2h"),
+    ("GetOrderBook", pb.GetOrderBookRequest(symbol="BTC-USDT", depth=101), "/api/v1/market/orderbook/BTC-USDT?depth=101"),
+    ("StreamPrices", pb.StreamPricesRequest(symbols=["FOO-BAR"]), "/api/v1/market/prices:stream?symbols=FOO-BAR"),
+]
+
+
+def without_empty(body: dict[str, Any]) -> dict[str, Any]:
+    for one in body["details"]:
+        for violation in one.get("field_violations", ()):
+            violation.pop("reason", None)  # printed by REST though nothing is said there
+    return body
+
+
+@pytest.mark.parametrize(("method", "request_", "path"), GRPC, ids=[f"{case[0]} {case[2]}" for case in GRPC])
+@pytest.mark.parametrize("through", ["envoy", "engine"])
+def test_grpc_errors_are_those_of_rest(up: Running, method: str, request_: Any, path: str, through: str) -> None:
+    """Over gRPC, directly or through Envoy, the status carries exactly what REST shows."""
+    found = over_grpc(up.grpc if through == "envoy" else up.engine, method, request_)
+    assert found == without_empty(up.get(path)[1])
+
+
+def test_an_unknown_rpc_is_refused_in_the_same_shape(up: Running) -> None:
+    """A service that is not served answers UNIMPLEMENTED with REQUEST_002."""
+    with grpc.insecure_channel(up.engine) as channel, pytest.raises(grpc.RpcError) as raised:
+        channel.unary_unary("/entasis.portfolio.v1.PortfolioService/ListPositions")(b"", timeout=20)
+    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert dict(raised.value.trailing_metadata())["x-error-code"] == "REQUEST_002"
+
+
+WEBSOCKET: list[tuple[str | dict[str, Any], int, str, tuple[str, ...] | None]] = [
+    ({"action": "subscribe", "channel": "market", "symbols": ["FOO-BAR"]}, 5, "MARKET_001", ()),
+    ({"action": "subscribe", "channel": "market", "symbols": ["btc"]}, 3, "MARKET_001", None),
+    ({"action": "subscribe", "channel": "orderbook", "symbol": "BTC-USDT", "depth": 101}, 3, "REQUEST_001", ("depth",)),
+    ({"action": "subscribe", "channel": "candles", "symbol": "BTC-USDT", "interval": "2h"}, 3, "REQUEST_001", ("interval",)),
+    ({"action": "subscribe", "channel": "weather", "symbol": "BTC-USDT"}, 3, "REQUEST_001", ("channel",)),
+    ({"action": "dance"}, 3, "REQUEST_001", ("action",)),
+    ({"action": "subscribe", "channel": "market"}, 3, "REQUEST_001", ("symbols",)),
+    ("{not json", 3, "REQUEST_001", None),
+    ("[]", 3, "REQUEST_001", None),
+]
+
+
+@pytest.mark.parametrize(("message", "code", "reason", "fields"), WEBSOCKET, ids=[str(case[0]) for case in WEBSOCKET])
+def test_websocket_errors_have_the_documented_body(
+    up: Running, message: Any, code: int, reason: str, fields: tuple[str, ...] | None
+) -> None:
+    """A bad message is answered with the documented body, and the connection goes on."""
+    with connect(up.websocket) as socket:
+        check(answer_to(socket, message), code, reason, fields or ())
+        assert answer_to(socket, {"action": "ping"})["type"] == "pong"
+
+
+def test_an_oversized_frame_is_refused(up: Running) -> None:
+    """A frame over the limit closes the connection with 1009 and the documented reason."""
+    with connect(up.websocket) as socket:
+        socket.send("x" * 1_000_000)
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                body = json.loads(socket.recv(timeout=20))
+                check(body, 11, "REQUEST_003")
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
+        assert "REQUEST_003" in closed.value.rcvd.reason
+
+
+def test_invalid_utf8_is_refused(up: Running) -> None:
+    """A text frame that is not UTF-8 closes the connection with 1007."""
+    with connect(up.websocket) as client:
+        client.send(b"\xff\xfe{", text=True)
+        with pytest.raises(ConnectionClosed) as closed:
+            while True:
+                client.recv(timeout=20)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1007
+
+
+def test_a_path_that_is_not_utf8_is_refused(up: Running) -> None:
+    """A path with bytes that are not UTF-8 gets a documented body too."""
+    host, port = up.grpc.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        raw.sendall(b"GET /api/v1/market/price/BTC-%FF%FE HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400"), answer
+    check(json.loads(body), 3, json.loads(body)["details"][0]["reason"])
+
+
+def test_a_silent_exchange_is_market_002_on_every_transport(stale: Running) -> None:
+    """An old price is never dressed as new: REST, gRPC and WebSocket all say MARKET_002; history still answers."""
+    status, body, headers = stale.get("/api/v1/market/price/BTC-USDT")
+    assert status == 503
+    check(body, 14, "MARKET_002")
+    assert headers["x-error-code"] == "MARKET_002"
+    assert detail(body, INFO)["metadata"] == {"symbol": "BTC-USDT", "exchange": "binance"}
+    for target in (stale.grpc, stale.engine):
+        found = over_grpc(target, "GetPrice", pb.GetPriceRequest(symbol="BTC-USDT"))
+        check(found, 14, "MARKET_002")
+        assert found["message"] == body["message"]
+    check(stale.get("/api/v1/market/orderbook/BTC-USDT")[1], 14, "MARKET_002")
+    with connect(stale.websocket) as socket:
+        subscribe = {"action": "subscribe", "channel": "market", "symbols": ["BTC-USDT"]}
+        check(answer_to(socket, subscribe), 14, "MARKET_002")
+    _, batch, _ = stale.get("/api/v1/market/prices?symbols=BTC-USDT")
+    assert batch["prices"] == []
+    assert batch["failures"][0]["reason"] == "MARKET_002"
+    assert stale.get("/api/v1/market/history/BTC-USDT")[0] == 200
+
+
+def test_a_dead_engine_is_server_002_on_every_transport(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With the engine gone, REST, gRPC and WebSocket say SERVER_002; with it back, everything goes on."""
+    sockets = tmp_path_factory.mktemp("run")
+    engine_socket, bridge_socket = f"unix:{sockets}/e", f"unix:{sockets}/b"
+    engine = start("serve", "engine", "--unix", f"{sockets}/e")
+    engine.until_said("Entasis is up")
+    start("serve", "bridge", "--engine", engine_socket, "--unix", f"{sockets}/b").until_said("Entasis is up")
+    edge = start("serve", "edge", "--engine", engine_socket, "--bridge", bridge_socket)
+    web = edge.until_said(r"REST +(http://127.0.0.1:\d+)")[1]
+
+    def get() -> tuple[int, Any]:
+        edge.lines.append(f"curl {web}")
+        status, body, _ = edge.get("/api/v1/market/price/BTC-USDT")
+        return status, body
+
+    assert eventually(get, lambda answer: answer[0] == 200)
+    with connect(web.replace("http", "ws") + "/ws/market") as socket:
+        socket.send(json.dumps({"action": "subscribe", "channel": "market", "symbols": ["BTC-USDT"]}))
+        assert "price" in json.loads(socket.recv(timeout=20))
+        engine.process.kill()
+        engine.process.wait(timeout=20)
+        while "type" not in (message := json.loads(socket.recv(timeout=20))):
+            pass
+        check(message, 14, "SERVER_002")
+        status, body = eventually(get, lambda answer: answer[0] == 503)
+        check(body, 14, "SERVER_002")
+        found = over_grpc(web.removeprefix("http://"), "GetPrice", pb.GetPriceRequest(symbol="BTC-USDT"))
+        check(found, 14, "SERVER_002")
+        Path(f"{sockets}/e").unlink(missing_ok=True)
+        start("serve", "engine", "--unix", f"{sockets}/e").until_said("Entasis is up")
+        while "price" not in (message := json.loads(socket.recv(timeout=30))):
+            pass
+        assert message["symbol"] == "BTC-USDT"
+    assert eventually(get, lambda answer: answer[0] == 200)
