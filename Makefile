@@ -56,6 +56,7 @@ lint: $(DEV) ## Check style, types, import rules and the contract
 	@$(BIN)/lint-imports
 	@$(BIN)/python scripts/generate.py --protos && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto
 	@$(BIN)/python scripts/breaking.py
+	@$(BIN)/python scripts/document.py --check
 
 .PHONY: format
 format: $(DEV) ## Bring the code into shape
@@ -64,6 +65,10 @@ format: $(DEV) ## Bring the code into shape
 .PHONY: gen
 gen: $(DEV) ## Write gen/ from proto/ (needs go, for one proto file)
 	@$(BIN)/python scripts/generate.py
+
+.PHONY: docs
+docs: $(DEV) ## Write the pages of docs/ that are read off the code
+	@$(BIN)/python scripts/document.py
 
 .PHONY: gen-check
 gen-check: $(DEV) ## Fail where gen/ is not what proto/ says

@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def lay_out_imported_protos() -> None:
-    """Collect the protos that ours import, from where they are published, in one folder that buf and protoc can read."""
+    """Collect the protos that ours import, from where they are published, in one folder for buf and protoc."""
     shutil.rmtree(IMPORTED, ignore_errors=True)
     google = importlib.util.find_spec("google.rpc")
     if google is None or not google.submodule_search_locations:

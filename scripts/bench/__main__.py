@@ -94,7 +94,7 @@ def delivery(ours: sockets.Delivery, peer_us: float) -> list[str]:
     return [
         f"## {sockets.CLIENTS} WebSocket clients and one that stops reading",
         "",
-        f"The recorded BTC-USDT trades of 2024-08-08/09 at {sockets.SPEED} times their speed, for {ours.seconds:.0f} s.",
+        f"The recorded BTC-USDT trades of 2024-08-08/09 at {sockets.SPEED} times their speed: {ours.seconds:.0f} s.",
         "",
         "| | |",
         "|---|---|",

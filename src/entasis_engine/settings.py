@@ -60,7 +60,7 @@ class Settings(BaseSettings):
         1024, description="Updates kept for a gRPC reader before only the newest are."
     )
     drain_seconds: float = Field(3.0, ge=0, description="How long calls in flight may take to end on shutdown.")
-    websocket_clients_max: PositiveInt = Field(5000, description="Open WebSockets; one more is refused with 503.")
+    websocket_clients_max: PositiveInt = Field(5000, description="Open WebSockets; one more is refused.")
     websocket_subscriptions_max: PositiveInt = Field(512, description="Subscriptions of one WebSocket.")
     websocket_frame_bytes_max: PositiveInt = Field(16_384, description="Largest frame a WebSocket client may send.")
     websocket_buffer_bytes_max: PositiveInt = Field(
