@@ -41,7 +41,7 @@ def errors() -> str:
         "# Errors",
         "",
         "Every error has the same body on every transport: `google.rpc.Status`, with an `ErrorInfo` whose `reason` is",
-        "one of these, and a `BadRequest` that names each field at fault. Over REST it is the JSON body, and the header",
+        "one of these, and a `BadRequest` that names each field at fault. Over REST it is the JSON body, and a header",
         "`x-error-code` repeats the reason. Over gRPC it is the status's details, with `x-error-code` in the trailing",
         'metadata. Over WebSocket it is a message with `"type": "error"`. `Accept-Language: ko` turns the words to',
         "Korean. Branch on the reason; the words may change.",

@@ -33,8 +33,8 @@ POLL_SECONDS = 0.02
 ADMIN_SECONDS_MAX = 2.0
 LOG_TAIL_BYTES = 65_536
 
-# Where the system can do it, Envoy ends when we are killed, rather than hold the port for ever. A step of its own between
-# us and Envoy, since code between fork and exec is unsafe beside gRPC's threads.
+# Where the system can do it, Envoy ends when we are killed, rather than hold the port for ever. This runs in the new
+# process before it becomes Envoy; code between fork and exec would be unsafe beside gRPC's threads.
 START_THAT_ENDS_WITH_PARENT = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1

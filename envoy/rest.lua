@@ -1,0 +1,176 @@
+-- What no Envoy setting can say. REST callers get the right content type for streams, one language and clean headers;
+-- gRPC and gRPC-Web callers get Envoy's own errors in the form of google.rpc.Status.
+--
+-- This filter is the first one, so it sees a request as it came, and a response as it leaves: after grpc_web and the
+-- transcoder have done their work, and after local_reply_config (envoy.yaml) has written Envoy's own errors.
+
+-- Requests ------------------------------------------------------------------------------------------------------------
+
+-- The language that messages are in: Korean for a caller who prefers it, else English. The same rule as `language_of`
+-- in errors.py, so that the edge and the engine never answer in two languages.
+local function language_of(accept_language)
+  local best_quality, best = 0, "en"
+  for part in string.gmatch(accept_language, "[^,]+") do
+    local tag, parameter = string.match(part, "^%s*([^;]-)%s*;%s*(.-)%s*$")
+    tag = tag or string.match(part, "^%s*(.-)%s*$")
+    local quality = 1
+    if parameter and string.match(parameter, "^q%s*=") then
+      quality = tonumber(string.match(parameter, "=%s*(.*)$")) or 0
+    end
+    local name = string.match(string.lower(tag), "^[^-]*")
+    if quality > best_quality and (name == "ko" or name == "en") then
+      best_quality, best = quality, name
+    end
+  end
+  return best
+end
+
+-- Whether bytes are UTF-8 (RFC 3629), by its table of well-formed sequences.
+local function is_utf8(text)
+  local at, length = 1, #text
+  while at <= length do
+    local first = string.byte(text, at)
+    local second, third, fourth = string.byte(text, at + 1, at + 3)
+    local function continues(byte) return byte ~= nil and byte >= 0x80 and byte <= 0xBF end
+    if first < 0x80 then
+      at = at + 1
+    elseif first >= 0xC2 and first <= 0xDF and continues(second) then
+      at = at + 2
+    elseif first >= 0xE0 and first <= 0xEF and continues(second) and continues(third)
+      and not (first == 0xE0 and second < 0xA0) and not (first == 0xED and second > 0x9F) then
+      at = at + 3
+    elseif first >= 0xF0 and first <= 0xF4 and continues(second) and continues(third) and continues(fourth)
+      and not (first == 0xF0 and second < 0x90) and not (first == 0xF4 and second > 0x8F) then
+      at = at + 4
+    else
+      return false
+    end
+  end
+  return true
+end
+
+local function percent_decoded(text)
+  return (string.gsub(text, "%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  -- local_reply_config can only compare strings, so the preference is worked out here.
+  local accept_language = headers:get("accept-language")
+  if accept_language then
+    headers:replace("accept-language", language_of(accept_language))
+  end
+
+  local path = headers:get(":path") or ""
+  local is_stream = string.find(path, "^[^?]*:stream%f[?%z]") ~= nil
+  handle:streamInfo():dynamicMetadata():set("entasis", "stream", is_stream) -- set at all: this filter was reached
+  -- The transcoder would pass the bytes on, and protobuf refuses them with an error that explains nothing.
+  if string.find(path, "%%[89A-Fa-f]") and not is_utf8(percent_decoded(path)) then
+    handle:respond({[":status"] = "400"}, "the path or the query is not UTF-8")
+  end
+end
+
+-- Responses -----------------------------------------------------------------------------------------------------------
+
+-- Protobuf's wire format, as far as google.rpc.Status needs it.
+local function varint(number)
+  local bytes = ""
+  while number >= 128 do
+    bytes = bytes .. string.char(number % 128 + 128)
+    number = math.floor(number / 128)
+  end
+  return bytes .. string.char(number)
+end
+
+local function integer_field(number, value) return varint(number * 8) .. varint(value) end
+
+local function bytes_field(number, value) return varint(number * 8 + 2) .. varint(#value) .. value end
+
+local function any(name, value)
+  return bytes_field(1, "type.googleapis.com/google.rpc." .. name) .. bytes_field(2, value)
+end
+
+local function json_unescaped(text)
+  local short = {b = "\b", f = "\f", n = "\n", r = "\r", t = "\t"}
+  return (string.gsub(text, "\\(.)(%x?%x?%x?%x?)", function(letter, digits)
+    if letter == "u" then
+      return string.char(tonumber(digits, 16)) -- Envoy escapes control characters this way, and nothing else
+    end
+    return (short[letter] or letter) .. digits
+  end))
+end
+
+-- Envoy puts the body of its own error, which is the JSON that a REST caller would get, into `grpc-message`, and guesses
+-- the status from the HTTP status. Put each part where gRPC has it.
+local function tell_as_grpc(handle, headers)
+  local body = percent_decoded(headers:get("grpc-message") or "")
+  local code, details, message = string.match(body, '^{"code":(%d+),"details":(%b[]),"message":"(.*)"}%s*$')
+  if not code then
+    return
+  end
+  message = json_unescaped(message)
+  local reason, domain = string.match(details, '"reason":"([^"]*)"'), string.match(details, '"domain":"([^"]*)"')
+  local info = bytes_field(1, reason) .. bytes_field(2, domain)
+  local key, value = string.match(details, '"metadata":{"([^"]*)":"(.-)"}')
+  if key then
+    info = info .. bytes_field(3, bytes_field(1, key) .. bytes_field(2, json_unescaped(value)))
+  end
+  local status = integer_field(1, tonumber(code)) .. bytes_field(2, message)
+    .. bytes_field(3, any("ErrorInfo", info))
+  local retry_seconds = string.match(details, '"retry_delay":"(%d+)s"')
+  if retry_seconds then
+    local delay = integer_field(1, tonumber(retry_seconds))
+    status = status .. bytes_field(3, any("RetryInfo", bytes_field(1, delay)))
+  end
+  headers:replace(":status", "200") -- gRPC-Web clients look no further at any other
+  headers:replace("grpc-status", code)
+  headers:replace("grpc-message", (string.gsub(message, "[^ -$&-~]", function(byte)
+    return string.format("%%%02X", string.byte(byte))
+  end)))
+  headers:replace("grpc-status-details-bin", (string.gsub(handle:base64Escape(status), "=+$", "")))
+end
+
+-- The transcoder's complaints name the field in words only. Add the BadRequest that the engine gives for its own.
+local function name_the_field(handle)
+  local body = handle:body()
+  local text = body:getBytes(0, body:length())
+  -- Envoy writes the keys of its own errors in this order; the engine's errors come in another, and complete.
+  local start, message = string.match(text, '^({"code":3,"details":%[{[^{}]*})%],"message":"[^:]*: (.*)"}%s*$')
+  if not start then
+    return
+  end
+  local field, description = string.match(message, "^([%w_.]+): (invalid value .*)$")
+  if not field then
+    field, description = string.match(message, '^Could not find field \\"([%w_.-]+)\\"'), message
+  end
+  if not field then
+    return
+  end
+  local violation = '{"description":"' .. description .. '","field":"' .. field .. '"}'
+  local detail = '{"@type":"type.googleapis.com/google.rpc.BadRequest","field_violations":[' .. violation .. "]}"
+  local length = body:setBytes(start .. "," .. detail .. string.sub(text, #start + 1))
+  handle:headers():replace("content-length", tostring(length))
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  if string.find(headers:get("content-type") or "", "^application/grpc") then
+    tell_as_grpc(handle, headers)
+    return
+  end
+  -- Only streams have no length; asking for the metadata costs more than this does.
+  if not headers:get("content-length") and headers:get("content-type") == "application/json"
+    and headers:get(":status") == "200" then
+    local request = handle:streamInfo():dynamicMetadata():get("entasis")
+    if request and request["stream"] then
+      headers:replace("content-type", "application/x-ndjson")
+    end
+  end
+  -- What gRPC says in headers, REST says in the status line and the body.
+  headers:remove("grpc-status")
+  headers:remove("grpc-message")
+  headers:remove("grpc-accept-encoding")
+  if headers:get(":status") == "400" and headers:get("x-error-code") == "REQUEST_001" then
+    name_the_field(handle)
+  end
+end

@@ -1,0 +1,182 @@
+"""The edge's configuration: what `render` puts in, and that Envoy's own errors are those of the catalogue."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from entasis_engine import assets
+from entasis_engine.edge import TcpEndpoint, UnixEndpoint, explain, render
+from entasis_engine.errors import CATALOGUE, EntasisError, Language, status_as_json
+
+CONFIG_TEXT = assets.path("envoy/envoy.yaml").read_text(encoding="utf-8")
+CONFIG: dict[str, Any] = yaml.safe_load(CONFIG_TEXT)
+MANAGER = CONFIG["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+FILTERS = {part["name"].rpartition(".")[2]: part["typed_config"] for part in MANAGER["http_filters"]}
+REASON_HEADER = "x-error-code"
+
+# Case of the catalogue, HTTP status, and what Envoy fills into the message; in the order of the mappers.
+ANSWERS: list[tuple[str, int, dict[str, str]]] = [
+    ("NOTHING_HERE", 404, {}),
+    ("TOO_SLOW", 408, {}),  # not the catalogue's 504: here the caller is late
+    ("TOO_LARGE", 413, {"limit": str(FILTERS["body_size_limit"]["max_request_bytes"])}),
+    ("HEADERS_TOO_LARGE", 431, {}),
+    ("REQUEST_MALFORMED", 400, {"problem": "%RESPONSE_CODE_DETAILS%"}),
+    ("REQUEST_MALFORMED", 400, {"problem": "%LOCAL_REPLY_BODY%"}),
+    ("NO_SUCH_RPC", 501, {"method": "%REQ(:PATH)%"}),
+    ("UNAVAILABLE", 503, {}),
+    ("TOO_SLOW", 504, {}),
+    ("INTERNAL", 500, {"request_id": "%REQ(X-REQUEST-ID)%"}),
+]
+LANGUAGES: tuple[Language, ...] = ("ko", "en")
+ENGLISH_ALONE = {"HEADERS_TOO_LARGE"}  # Envoy has not read Accept-Language by then
+
+
+def _rendered(**changes: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "rest_port": 1,
+        "admin_port": 2,
+        "engine": UnixEndpoint(Path("/run/engine.sock")),
+        "bridge": TcpEndpoint("127.0.0.1", 3),
+        "descriptor": Path("/x/entasis.binpb"),
+        "lua": Path("/x/rest.lua"),
+    }
+    rendered: dict[str, Any] = json.loads(render(CONFIG_TEXT, **(values | changes)))
+    return rendered
+
+
+def _catalogued(case: str, values: dict[str, str], language: Language) -> dict[str, Any]:
+    if case != "REQUEST_MALFORMED":
+        return status_as_json(EntasisError(case, **values).status(language))
+    body = status_as_json(EntasisError(case).status(language))
+    return body | {"message": CATALOGUE[case].messages[language].format_map(values)}
+
+
+@pytest.mark.parametrize(
+    ("mapper", "case", "status", "values", "language"),
+    [
+        (mapper, case, status, values, language)
+        for mapper, (case, status, values, language) in zip(
+            MANAGER["local_reply_config"]["mappers"],
+            [
+                (*answer, language)
+                for answer in ANSWERS
+                for language in LANGUAGES
+                if language == "en" or answer[0] not in ENGLISH_ALONE
+            ],
+            strict=True,
+        )
+    ],
+)
+def test_envoys_own_errors_are_those_of_the_catalogue(
+    mapper: dict[str, Any], case: str, status: int, values: dict[str, str], language: Language
+) -> None:
+    """Each mapper answers with the catalogue's status, code, words, details and headers, in its language."""
+    entry = CATALOGUE[case]
+    headers = {option["header"]["key"]: option["header"]["value"] for option in mapper["headers_to_add"]}
+    retry = {} if entry.retry_after_seconds is None else {"retry-after": str(entry.retry_after_seconds)}
+
+    assert mapper["body_format_override"]["json_format"] == _catalogued(case, values, language)
+    assert mapper["status_code"] == status
+    assert status == entry.http or (case, status) == ("TOO_SLOW", 408)
+    assert headers == {REASON_HEADER: entry.reason} | retry
+    assert ("accept-language" in json.dumps(mapper["filter"])) == (language == "ko")
+
+
+def test_every_status_of_400_and_more_has_a_mapper() -> None:
+    """The last of the 4xx mappers takes any 4xx, and the last of all takes what is left."""
+
+    def bounds(mapper: dict[str, Any]) -> str:
+        return json.dumps(mapper["filter"])
+
+    mappers = MANAGER["local_reply_config"]["mappers"]
+    any_4xx, any_5xx = mappers[10], mappers[-1]
+    assert '"op": "GE", "value": {"default_value": 400' in bounds(any_4xx)
+    assert '"op": "LE", "value": {"default_value": 499' in bounds(any_4xx)
+    assert any_5xx["filter"]["status_code_filter"]["comparison"]["op"] == "GE"
+    assert any_5xx["filter"]["status_code_filter"]["comparison"]["value"]["default_value"] == 500
+
+
+def test_errors_can_be_read_by_pages_of_other_origins() -> None:
+    """CORS exposes the headers that errors are told in, for REST and for gRPC-Web, and allows no credentials."""
+    policies = [part for part in _mappings(CONFIG) if part.get("@type", "").endswith("CorsPolicy")]
+    assert len({policy["allow_methods"] for policy in policies}) == 2
+    for policy in policies:
+        assert {REASON_HEADER, "retry-after", "x-request-id"} <= set(policy["expose_headers"].split(","))
+        assert "allow_credentials" not in policy
+
+
+def test_both_transcoders_serve_the_same() -> None:
+    """REST as server-sent events differs from REST as lines in the framing alone."""
+    lines, events = (copy.deepcopy(p) for p in _mappings(CONFIG) if p.get("@type", "").endswith("GrpcJsonTranscoder"))
+    assert lines["print_options"].pop("stream_newline_delimited")
+    assert events["print_options"].pop("stream_sse_style_delimited")
+    assert lines == events
+
+
+def test_render_puts_in_addresses() -> None:
+    """Ports, host and endpoints land where Envoy reads them, TCP and unix sockets alike."""
+    config = _rendered(host="::1")
+    resources = config["static_resources"]
+    addresses = {
+        cluster["name"]: cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
+        for cluster in resources["clusters"]
+    }
+    assert config["admin"]["address"] == {"socket_address": {"address": "::1", "port_value": 2}}
+    assert resources["listeners"][0]["address"] == {"socket_address": {"address": "::1", "port_value": 1}}
+    assert addresses == {
+        "engine": {"pipe": {"path": "/run/engine.sock"}},
+        "bridge": {"socket_address": {"address": "127.0.0.1", "port_value": 3}},
+    }
+
+
+def test_render_makes_paths_absolute() -> None:
+    """Envoy finds the descriptor set and the script from any working directory."""
+    config = _rendered(descriptor=Path("a.binpb"), lua=Path("b.lua"))
+    descriptors = [part["proto_descriptor"] for part in _mappings(config) if "proto_descriptor" in part]
+    scripts = [part["default_source_code"] for part in _mappings(config) if "default_source_code" in part]
+    assert descriptors == [str(Path("a.binpb").absolute())] * 2
+    assert scripts == [{"filename": str(Path("b.lua").absolute())}]
+
+
+def test_render_leaves_the_rest_alone() -> None:
+    """With the values that the file has already, nothing changes but the paths, which become absolute."""
+    config = _rendered(
+        rest_port=8080,
+        admin_port=9901,
+        engine=TcpEndpoint("127.0.0.1", 50051),
+        bridge=TcpEndpoint("127.0.0.1", 8081),
+    )
+    same = json.dumps(config).replace("/x/entasis.binpb", "gen/descriptor/entasis.binpb")
+    assert json.loads(same.replace("/x/rest.lua", "envoy/rest.lua")) == CONFIG
+
+
+def test_a_port_in_use_is_named() -> None:
+    """The message names the address and the settings that choose another."""
+    log = (
+        "[2026-01-01 00:00:00.000][7][error][config] [source/x.cc:1405] listener 'edge' failed to bind\n"
+        "[2026-01-01 00:00:00.000][7][critical][main] [a.cc:1] error `cannot bind '127.0.0.1:8080': Address already "
+        "in use` initializing config\ncannot bind '127.0.0.1:8080': Address already in use\n"
+    )
+    text = explain(log, 1)
+    assert "127.0.0.1:8080 is in use" in text
+    assert "ENTASIS_REST_PORT" in text
+    assert text.endswith("Envoy says: error `cannot bind '127.0.0.1:8080': Address already in use` initializing config")
+
+
+def test_a_killed_envoy_is_told_from_a_failing_one() -> None:
+    """A signal is named; an exit code comes with the line that gives the cause."""
+    assert "ended by SIGKILL" in explain("", -9)
+    assert explain("[1][2][critical][main] [a.cc:1] no such field: 'x'\nbye\n", 1).endswith("no such field: 'x'")
+
+
+def _mappings(node: Any) -> list[dict[str, Any]]:
+    if isinstance(node, dict):
+        return [node, *(found for value in node.values() for found in _mappings(value))]
+    return [found for value in node for found in _mappings(value)] if isinstance(node, list) else []
