@@ -14,6 +14,7 @@ import base64
 import json
 import os
 import sys
+from typing import cast
 
 import uvloop
 
@@ -32,8 +33,7 @@ class Client(asyncio.Protocol):
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = transport = cast("asyncio.Transport", transport)
         key = base64.b64encode(os.urandom(16)).decode()
         transport.write(
             f"GET {self._path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -46,6 +46,10 @@ class Client(asyncio.Protocol):
             head, end, data = data.partition(b"\r\n\r\n")
             if not end:
                 self._rest = head
+                return
+            if not head.startswith(b"HTTP/1.1 101"):
+                self.first.set_exception(ConnectionError(f"refused: {head!r}"))
+                self.transport.abort()
                 return
             self._shaken = True
             if self._subscribe:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import socket
 import sys
 
+import grpc
+import uvicorn
+import uvloop
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+
 SUPPLY_PATH = "/supply"
 
 
 async def echo() -> None:
-    import grpc
-
     async def answer(request: bytes, _context: object) -> bytes:
         return request
 
@@ -28,9 +31,6 @@ async def echo() -> None:
 
 
 def fastapi() -> None:
-    import uvicorn
-    from fastapi import FastAPI, WebSocket, WebSocketDisconnect
-
     app = FastAPI()
     price = {
         "symbol": "BTC-USDT",
@@ -78,8 +78,6 @@ def fastapi() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["echo"]:
-        import uvloop
-
         uvloop.run(echo())
     elif sys.argv[1:] == ["fastapi"]:
         fastapi()

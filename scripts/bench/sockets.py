@@ -37,8 +37,8 @@ class Delivery(NamedTuple):
     fewest: int
     cpu_us: dict[str, float]
     """CPU microseconds per delivered message, by kind of process."""
-    memory_mib: dict[str, tuple[float, float]]
-    """Resident memory by kind of process: when all had connected, and at most after that."""
+    memory_mib: dict[str, list[float]]
+    """Resident memory by kind of process, sampled once a second from when all had connected."""
     distinct_last: int
     last_is_the_feeds: bool
     conflated: int
@@ -134,7 +134,7 @@ def _follow(program: Program, clients: Clients, address: str, tick: Callable[[],
         delivered,
         last["fewest"],
         {name: used[name] / delivered * 1e6 for name in names},
-        {name: (memory[name][0], max(memory[name])) for name in names},
+        memory,
         len(values),
         all(one["price"] == price["price"] and one["timestamp"] == price["timestamp"] for one in values),
         _conflated(program),
@@ -147,8 +147,8 @@ def _seq(report: dict[str, Any]) -> int:
 
 def _conflated(program: Program) -> int:
     metrics = urllib.request.urlopen(program.find(r"Metrics +(http\S+)"), timeout=10).read().decode()
-    names = [line for line in metrics.splitlines() if "conflated" in line and not line.startswith("#")]
-    return int(sum(float(line.split()[-1]) for line in names))
+    counts = [line for line in metrics.splitlines() if "conflated_total" in line and not line.startswith("#")]
+    return int(sum(float(line.split()[-1]) for line in counts))
 
 
 def peer(tick: Callable[[], None]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -28,6 +28,8 @@ class Engine:
     grpc_port: int
     """The loopback port; 0 where it serves the unix socket alone."""
     symbols: tuple[str, ...]
+    end_streams: Callable[[], None]
+    """Ends every open stream with UNAVAILABLE, and refuses new ones: the first step of a stop."""
 
 
 @asynccontextmanager
@@ -75,7 +77,7 @@ async def open_engine(
                 drain_seconds=settings.drain_seconds,
             )
         )
-        yield Engine(server.port, tuple(instrument.symbol for instrument in instruments))
+        yield Engine(server.port, tuple(one.symbol for one in instruments), pipeline.end_streams)
 
 
 def make_feed(settings: Settings, clock: Clock, monotonic: Monotonic) -> Feed:

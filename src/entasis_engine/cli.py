@@ -125,7 +125,7 @@ async def _up(settings: Settings, signals: _Signals) -> None:
         engine = await stack.enter_async_context(_engine(settings, str(engine_socket)))
         metrics_port = _serve_metrics(stack, settings)
         channel = await stack.enter_async_context(_channel(f"unix:{engine_socket}"))
-        await stack.enter_async_context(open_bridge(settings, channel=channel, unix_path=str(bridge_socket)))
+        bridge = await stack.enter_async_context(open_bridge(settings, channel=channel, unix_path=str(bridge_socket)))
         edge = await stack.enter_async_context(
             open_edge(
                 settings,
@@ -148,6 +148,10 @@ async def _up(settings: Settings, signals: _Signals) -> None:
             ("Metrics", f"http://{_bracketed(settings.host)}:{metrics_port}/metrics"),
         )
         await signals.wait(edge.wait)
+        # Streams and sockets never end by themselves; told first, they end in words, and calls in flight go on.
+        await edge.refuse_new_callers()
+        await bridge.close()
+        engine.end_streams()
 
 
 async def _serve_engine(settings: Settings, unix: Path | None, signals: _Signals) -> None:

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal
+
+# Python's own context rounds every result to 28 digits, which sums of coins with 18 decimals exceed. No price, size or
+# sum of them has as many digits as this one keeps.
+_EXACT = Context(prec=1000)
+
+
+def add(left: Decimal, right: Decimal) -> Decimal:
+    """The exact sum."""
+    return _EXACT.add(left, right)
+
+
+def subtract(left: Decimal, right: Decimal) -> Decimal:
+    """The exact difference."""
+    return _EXACT.subtract(left, right)
 
 
 def plain(value: Decimal) -> str:
@@ -27,14 +41,11 @@ def at_scale(value: Decimal, scale: int) -> str:
 
 def scale_of(step: Decimal) -> int:
     """Digits after the point that a step needs: `0.01` needs 2, `0.50` needs 1, `5` needs 0."""
-    exponent = step.normalize().as_tuple().exponent
-    if not isinstance(exponent, int):
+    if not step.is_finite():
         raise ValueError(f"a step must be a finite number, not {step}")
-    return max(0, -exponent)
+    return len(plain(step).partition(".")[2])
 
 
 def is_multiple(value: Decimal, step: Decimal) -> bool:
     """Whether `value` is a whole number of steps, at any size of either."""
-    with localcontext() as context:
-        context.prec = 100
-        return value % step == 0
+    return _EXACT.remainder(value, step).is_zero()

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 from google.protobuf import any_pb2, json_format
 from google.rpc import code_pb2, error_details_pb2, status_pb2
-
-from entasis.errors.v1.error_reason_pb2 import ErrorReason
 
 DOMAIN = "entasis"
 Language = Literal["en", "ko"]
@@ -139,7 +136,7 @@ class EntasisError(Exception):
 
     def message(self, language: Language = "en") -> str:
         values = dict(self.metadata)
-        if "problem" in self.entry.messages[language] and "{problem}" in self.entry.messages[language]:
+        if "{problem}" in self.entry.messages[language]:
             values["problem"] = "; ".join(f"{fault.field}: {fault.messages[language]}" for fault in self.faults)
         return self.entry.messages[language].format_map(values)
 
@@ -187,7 +184,7 @@ def language_of(accept_language: str | None) -> Language:
 
 def _quality(parameters: str) -> float:
     name, _, value = parameters.strip().partition("=")
-    if name.strip() != "q":
+    if name.strip().lower() != "q":
         return 1.0
     try:
         return float(value)
@@ -199,9 +196,3 @@ def _packed(message: Any) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed
-
-
-@cache
-def known_reasons() -> frozenset[str]:
-    """Every reason of the contract."""
-    return frozenset(ErrorReason.keys()) - {"ERROR_REASON_UNSPECIFIED"}

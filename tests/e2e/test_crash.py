@@ -12,13 +12,13 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tests.e2e.conftest import Running, Start
 
 from entasis.market.v1 import market_pb2 as pb
 from entasis.market.v1.market_pb2_grpc import MarketServiceStub
 from entasis_engine.decimals import at_scale, plain
 from entasis_engine.exchanges import simulation
 from entasis_engine.exchanges.feed import Interval
-from tests.e2e.conftest import Running, Start
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -83,7 +83,10 @@ def test_a_killed_engine_loses_and_doubles_no_candle(start: Start, tmp_path: Pat
         length = Interval(interval).length
         first, last = min(before), max(before)
         expected = {
-            one.open_time: (*(at_scale(price, 2) for price in (one.open, one.high, one.low, one.close)), plain(one.volume))
+            one.open_time: (
+                *(at_scale(price, 2) for price in (one.open, one.high, one.low, one.close)),
+                plain(one.volume),
+            )
             for one in simulation.candles(walks[symbol], Interval(interval), first, last + length)
         }
         deadline = time.monotonic() + 30

@@ -11,12 +11,12 @@ import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from tests.e2e.conftest import Running, Start, eventually
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from entasis.market.v1 import market_pb2 as pb
 from entasis.market.v1.market_pb2_grpc import MarketServiceStub
-from tests.e2e.conftest import Running, Start, eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -62,8 +62,7 @@ def over_grpc(target: str, method: str, request: Any) -> dict[str, Any]:
     with grpc.insecure_channel(target) as channel:
         call = getattr(MarketServiceStub(channel), method)
         with pytest.raises(grpc.RpcError) as raised:
-            answer = call(request, timeout=20)
-            list(answer) if hasattr(answer, "__iter__") else None
+            _consume(call(request, timeout=20))
     status = rpc_status.from_call(raised.value)
     assert status is not None, f"no details: {raised.value}"
     metadata = dict(raised.value.trailing_metadata() or ()) | dict(raised.value.initial_metadata() or ())
@@ -71,12 +70,31 @@ def over_grpc(target: str, method: str, request: Any) -> dict[str, Any]:
     details: list[dict[str, Any]] = []
     for packed in status.details:
         if packed.Unpack(info):
-            details.append({"@type": INFO, "reason": info.reason, "domain": info.domain, "metadata": dict(info.metadata)})
+            details.append(
+                {"@type": INFO, "reason": info.reason, "domain": info.domain, "metadata": dict(info.metadata)}
+            )
         elif packed.Unpack(bad):
             violations = [{"field": one.field, "description": one.description} for one in bad.field_violations]
             details.append({"@type": BAD_REQUEST, "field_violations": violations})
     assert metadata["x-error-code"] == info.reason
     return {"code": status.code, "message": status.message, "details": details}
+
+
+def _consume(answer: Any) -> None:
+    """Read a stream to its end; a unary answer is there already."""
+    if hasattr(answer, "__iter__"):
+        list(answer)
+
+
+def _until_closed(socket: ClientConnection) -> list[str]:
+    """What comes before the connection is closed, which raises."""
+    said = []
+    try:
+        while True:
+            said.append(str(socket.recv(timeout=20)))
+    except ConnectionClosed as closed:
+        closed.said = said  # type: ignore[attr-defined]
+        raise
 
 
 def answer_to(socket: ClientConnection, message: str | bytes | dict[str, Any]) -> dict[str, Any]:
@@ -147,8 +165,16 @@ def test_errors_speak_korean(up: Running, path: str) -> None:
 GRPC = [
     ("GetPrice", pb.GetPriceRequest(symbol="FOO-BAR"), "/api/v1/market/price/FOO-BAR"),
     ("GetPrice", pb.GetPriceRequest(symbol="btc-usdt"), "/api/v1/market/price/btc-usdt"),
-    ("GetHistory", pb.GetHistoryRequest(symbol="BTC-USDT", interval="2h"), "/api/v1/market/history/BTC-USDT?interval=2h"),
-    ("GetOrderBook", pb.GetOrderBookRequest(symbol="BTC-USDT", depth=101), "/api/v1/market/orderbook/BTC-USDT?depth=101"),
+    (
+        "GetHistory",
+        pb.GetHistoryRequest(symbol="BTC-USDT", interval="2h"),
+        "/api/v1/market/history/BTC-USDT?interval=2h",
+    ),
+    (
+        "GetOrderBook",
+        pb.GetOrderBookRequest(symbol="BTC-USDT", depth=101),
+        "/api/v1/market/orderbook/BTC-USDT?depth=101",
+    ),
     ("StreamPrices", pb.StreamPricesRequest(symbols=["FOO-BAR"]), "/api/v1/market/prices:stream?symbols=FOO-BAR"),
 ]
 
@@ -180,7 +206,12 @@ WEBSOCKET: list[tuple[str | dict[str, Any], int, str, tuple[str, ...] | None]] =
     ({"action": "subscribe", "channel": "market", "symbols": ["FOO-BAR"]}, 5, "MARKET_001", ()),
     ({"action": "subscribe", "channel": "market", "symbols": ["btc"]}, 3, "MARKET_001", None),
     ({"action": "subscribe", "channel": "orderbook", "symbol": "BTC-USDT", "depth": 101}, 3, "REQUEST_001", ("depth",)),
-    ({"action": "subscribe", "channel": "candles", "symbol": "BTC-USDT", "interval": "2h"}, 3, "REQUEST_001", ("interval",)),
+    (
+        {"action": "subscribe", "channel": "candles", "symbol": "BTC-USDT", "interval": "2h"},
+        3,
+        "REQUEST_001",
+        ("interval",),
+    ),
     ({"action": "subscribe", "channel": "weather", "symbol": "BTC-USDT"}, 3, "REQUEST_001", ("channel",)),
     ({"action": "dance"}, 3, "REQUEST_001", ("action",)),
     ({"action": "subscribe", "channel": "market"}, 3, "REQUEST_001", ("symbols",)),
@@ -204,12 +235,20 @@ def test_an_oversized_frame_is_refused(up: Running) -> None:
     with connect(up.websocket) as socket:
         socket.send("x" * 1_000_000)
         with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                body = json.loads(socket.recv(timeout=20))
-                check(body, 11, "REQUEST_003")
+            _until_closed(socket)
+        (said,) = closed.value.said
+        check(json.loads(said), 11, "REQUEST_003")
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
         assert "REQUEST_003" in closed.value.rcvd.reason
+
+
+def test_a_socket_may_send_much_over_time(up: Running) -> None:
+    """Messages within the limit are answered however much they come to together."""
+    with connect(up.websocket) as socket:
+        for number in range(20):
+            answer = answer_to(socket, json.dumps({"action": "ping", "id": number}) + " " * 16_000)
+            assert (answer["type"], answer["id"]) == ("pong", number)
 
 
 def test_invalid_utf8_is_refused(up: Running) -> None:
@@ -217,8 +256,7 @@ def test_invalid_utf8_is_refused(up: Running) -> None:
     with connect(up.websocket) as client:
         client.send(b"\xff\xfe{", text=True)
         with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                client.recv(timeout=20)
+            _until_closed(client)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1007
 
@@ -248,7 +286,9 @@ def test_a_silent_exchange_is_market_002_on_every_transport(stale: Running) -> N
     check(stale.get("/api/v1/market/orderbook/BTC-USDT")[1], 14, "MARKET_002")
     with connect(stale.websocket) as socket:
         subscribe = {"action": "subscribe", "channel": "market", "symbols": ["BTC-USDT"]}
-        check(answer_to(socket, subscribe), 14, "MARKET_002")
+        said = answer_to(socket, subscribe)
+        check(said, 14, "MARKET_002")
+        assert (said["message"], said["details"]) == (body["message"], body["details"])
     _, batch, _ = stale.get("/api/v1/market/prices?symbols=BTC-USDT")
     assert batch["prices"] == []
     assert batch["failures"][0]["reason"] == "MARKET_002"
@@ -279,7 +319,7 @@ def test_a_dead_engine_is_server_002_on_every_transport(start: Start, tmp_path_f
         while "type" not in (message := json.loads(socket.recv(timeout=20))):
             pass
         check(message, 14, "SERVER_002")
-        status, body = eventually(get, lambda answer: answer[0] == 503)
+        _, body = eventually(get, lambda answer: answer[0] == 503)
         check(body, 14, "SERVER_002")
         found = over_grpc(web.removeprefix("http://"), "GetPrice", pb.GetPriceRequest(symbol="BTC-USDT"))
         check(found, 14, "SERVER_002")

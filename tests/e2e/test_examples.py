@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.e2e.conftest import Running, Start
 
 pytestmark = pytest.mark.e2e
@@ -54,8 +53,8 @@ def test_the_javascript_example_prints_prices_in_node(up: Running) -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("skipped: no Node.js")
-    version = int(subprocess.run([node, "-p", "process.versions.node"], capture_output=True, text=True).stdout.split(".")[0])
-    flags = ["--experimental-websocket"] if version < 22 else []
+    version = subprocess.run([node, "-p", "process.versions.node"], check=True, capture_output=True, text=True).stdout
+    flags = ["--experimental-websocket"] if int(version.split(".")[0]) < 22 else []
     program = subprocess.Popen(
         [node, *flags, "--no-warnings", "-e", example("market.js", up)], stdout=subprocess.PIPE, text=True
     )

@@ -12,7 +12,6 @@ from typing import Any
 
 import psutil
 import pytest
-
 from tests.e2e.conftest import Running, Start, eventually
 
 pytestmark = pytest.mark.e2e

@@ -7,12 +7,14 @@ import csv
 import gzip
 import heapq
 import itertools
+import zlib
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, TypeVar
 
 from entasis_engine.decimals import scale_of
 from entasis_engine.exchanges.binance import FrameDecoder, parse_frame, split_line, to_symbol
@@ -35,6 +37,9 @@ LINES_LOOKED_AT = 5_000
 NANOSECONDS_PER_SECOND = 1_000_000_000
 REPLAYED_SPAN = timedelta(days=1)
 COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
+
+
+_Read = TypeVar("_Read")
 
 
 class _Step(NamedTuple):
@@ -79,6 +84,7 @@ class RecordedFeed:
         self._history: dict[tuple[str, Interval], list[Candle]] = {}
         self._recordings: dict[str, list[Path]] = {}
         self._loaded = False
+        self._closed = False
         self._now: datetime | None = None
 
     async def instruments(self) -> Sequence[Instrument]:
@@ -107,6 +113,8 @@ class RecordedFeed:
                     yield batch
                     batch = []
                     await self._sleep(ahead)
+            if self._closed:
+                return
             for event in step.decode():
                 self._now = max(self.now(), event.time)
                 batch.append(event)
@@ -123,7 +131,7 @@ class RecordedFeed:
         return candles[bisect_left(candles, start, key=_opened) : bisect_left(candles, closed, key=_opened)]
 
     async def close(self) -> None:
-        """Nothing is held: files are read by the loop that reads the events."""
+        self._closed = True
 
     # Reading files.
 
@@ -141,14 +149,17 @@ class RecordedFeed:
             symbol, interval = _name_of_candles(file)
             if not self._symbols or symbol in self._symbols:
                 self._history.setdefault((symbol, interval), []).extend(read_candles(file))
-        for candles in self._history.values():
-            candles.sort(key=_opened)
+        for key, candles in self._history.items():
+            # Files may overlap; of two candles of one interval the first one given counts.
+            whole = {candle.open_time: candle for candle in reversed(candles)}
+            self._history[key] = [whole[open_time] for open_time in sorted(whole)]
+        played = self._recordings.keys() or {symbol for symbol, _ in self._history}
+        if missing := self._symbols - played:
+            raise FeedError(f"None of the recorded files holds {', '.join(sorted(missing))} of ENTASIS_SYMBOLS.")
         if self._recordings:
             self._now = min(_first_time(symbol, files[0]) for symbol, files in self._recordings.items())
-        elif self._history:
-            self._now = self._replayed_from()
         else:
-            raise FeedError("None of the recorded files holds a symbol of ENTASIS_SYMBOLS.")
+            self._now = self._replayed_from()
 
     def _frame_steps(self) -> Iterator[_Step]:
         return heapq.merge(
@@ -166,7 +177,9 @@ class RecordedFeed:
         )
 
     def _replayed_from(self) -> datetime:
-        last = max(candles[-1].open_time for candles in self._history.values() if candles)
+        last = max((candles[-1].open_time for candles in self._history.values() if candles), default=None)
+        if last is None:
+            raise FeedError("None of the recorded files holds a candle.")
         return last - REPLAYED_SPAN
 
     def _of_frames(self, symbol: str, file: Path) -> Instrument:
@@ -176,14 +189,13 @@ class RecordedFeed:
         prices: set[Decimal] = set()
         sizes: set[Decimal] = set()
         decoder = FrameDecoder(symbol)
-        with _open(file) as lines:
-            for line in itertools.islice(lines, LINES_LOOKED_AT):
-                for event in decoder.decode(line):
-                    if isinstance(event, Trade):
-                        prices.add(event.price)
-                        sizes.add(event.size)
-                    elif isinstance(event, BookSnapshot | BookDelta):
-                        prices.update(price for price, _ in (*event.bids, *event.asks))
+        for events in _first_of(file, decoder.decode):
+            for event in events:
+                if isinstance(event, Trade):
+                    prices.add(event.price)
+                    sizes.add(event.size)
+                elif isinstance(event, BookSnapshot | BookDelta):
+                    prices.update(price for price, _ in (*event.bids, *event.asks))
         return self._instrument(symbol, prices, sizes)
 
     def _of_candles(self, symbol: str) -> Instrument:
@@ -201,21 +213,20 @@ class RecordedFeed:
 
 def read_candles(file: Path) -> list[Candle]:
     """The candles of a CSV file. Raises `FeedError` naming the line that cannot be read."""
-    with _open(file) as lines:
-        rows = csv.DictReader(lines)
-        if rows.fieldnames is None or not set(COLUMNS) <= set(rows.fieldnames):
-            raise FeedError(f"{file.name}: the first line must name the columns {', '.join(COLUMNS)}.")
-        candles = []
-        for row in rows:
-            try:
-                opened = datetime.fromisoformat(row["open_time"])
-                numbers = [Decimal(row[column]) for column in COLUMNS[1:]]
-            except (ValueError, InvalidOperation, TypeError):
-                raise FeedError(f"{file.name}, line {rows.line_num}: not a candle.") from None
-            if opened.tzinfo is None or not all(number.is_finite() for number in numbers):
-                raise FeedError(f"{file.name}, line {rows.line_num}: a time without zone, or a number that is not one.")
-            candles.append(Candle(opened, *numbers))
-        return candles
+    rows = csv.DictReader(line for _, line in _lines(file))
+    if rows.fieldnames is None or not set(COLUMNS) <= set(rows.fieldnames):
+        raise FeedError(f"{file.name}: the first line must name the columns {', '.join(COLUMNS)}.")
+    candles = []
+    for row in rows:
+        try:
+            opened = datetime.fromisoformat(row["open_time"])
+            numbers = [Decimal(row[column]) for column in COLUMNS[1:]]
+        except (ValueError, InvalidOperation, TypeError):
+            raise FeedError(f"{file.name}, line {rows.line_num}: not a candle.") from None
+        if opened.tzinfo is None or not all(number.is_finite() for number in numbers):
+            raise FeedError(f"{file.name}, line {rows.line_num}: a time without zone, or a number that is not one.")
+        candles.append(Candle(opened.astimezone(UTC), *numbers))
+    return candles
 
 
 def _played(symbol: str, files: Sequence[Path]) -> Iterator[_Step]:
@@ -232,9 +243,8 @@ def _played(symbol: str, files: Sequence[Path]) -> Iterator[_Step]:
         return events
 
     for file in files:
-        with _open(file) as lines:
-            for line in lines:
-                yield _Step(split_line(line)[0], lambda line=line: decode(line))  # type: ignore[misc]
+        for number, line in _lines(file):
+            yield _Step(_named(file, number, _received, line), partial(_named, file, number, decode, line))
 
 
 def _ticks(symbol: str, interval: Interval, candles: Sequence[Candle], start: datetime) -> Iterator[_Step]:
@@ -263,20 +273,16 @@ def _ticks(symbol: str, interval: Interval, candles: Sequence[Candle], start: da
 
 
 def _symbol_of_frames(file: Path) -> str:
-    with _open(file) as lines:
-        for line in itertools.islice(lines, LINES_LOOKED_AT):
-            native = getattr(parse_frame(split_line(line)[1]), "native", None)
-            if native:
-                return to_symbol(native)
+    for symbol in _first_of(file, _symbol_in):
+        if symbol is not None:
+            return symbol
     raise FeedError(f"{file.name}: no frame that names a symbol among its first lines.")
 
 
 def _first_time(symbol: str, file: Path) -> datetime:
-    decoder = FrameDecoder(symbol)
-    with _open(file) as lines:
-        for line in itertools.islice(lines, LINES_LOOKED_AT):
-            for event in decoder.decode(line):
-                return event.time
+    for events in _first_of(file, FrameDecoder(symbol).decode):
+        for event in events:
+            return event.time
     raise FeedError(f"{file.name}: nothing that can be played among its first lines.")
 
 
@@ -288,11 +294,36 @@ def _name_of_candles(file: Path) -> tuple[str, Interval]:
         raise FeedError(f"{file.name}: a candle file must be named like btcusdt-5m-2024.csv.gz.") from None
 
 
-def _open(file: Path) -> TextIO:
+def _symbol_in(line: str) -> str | None:
+    native = getattr(parse_frame(split_line(line)[1]), "native", None)
+    return to_symbol(native) if native else None
+
+
+def _received(line: str) -> int:
+    return split_line(line)[0]
+
+
+def _first_of(file: Path, read: Callable[[str], _Read]) -> Iterator[_Read]:
+    """What the first lines of a file say."""
+    for number, line in itertools.islice(_lines(file), LINES_LOOKED_AT):
+        yield _named(file, number, read, line)
+
+
+def _named(file: Path, number: int, read: Callable[[str], _Read], line: str) -> _Read:
+    """What a line says; an error says which line."""
     try:
-        return gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8")
-    except OSError as error:
-        raise FeedError(f"Cannot read {file}: {error.strerror}.") from None
+        return read(line)
+    except FeedError as error:
+        raise FeedError(f"{file.name}, line {number}: {error}") from None
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a file, gzipped or not, numbered from 1. Raises `FeedError` where it cannot be read."""
+    try:
+        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+            yield from enumerate(lines, start=1)
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise FeedError(f"Cannot read {file}: {getattr(error, 'strerror', None) or error}.") from None
 
 
 def _opened(candle: Candle) -> datetime:

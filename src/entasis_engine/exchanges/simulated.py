@@ -15,6 +15,7 @@ from entasis_engine.exchanges.feed import (
     Candle,
     Connected,
     Event,
+    FeedError,
     Instrument,
     Interval,
     Level,
@@ -27,6 +28,7 @@ LEVELS = 30
 SPREAD_TICKS = 1
 GRID_PER_PRICE = 20_000  # resting orders stand about half a basis point apart
 PAUSE_SECONDS_MIN = 0.01  # a fast market comes in batches instead of one wake-up a trade
+STEPS_PER_BATCH_MAX = 200  # a market too fast to keep up with must still let others have their turn
 
 _MINUTE = timedelta(minutes=1)
 
@@ -54,6 +56,7 @@ class SimulatedFeed:
         clock: Clock = system_clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._unknown = set(symbols) - {one.instrument.symbol for one in simulation.LISTED}
         self._listed = [one for one in simulation.LISTED if not symbols or one.instrument.symbol in symbols]
         self._seed = seed
         self._speed = speed
@@ -62,8 +65,14 @@ class SimulatedFeed:
         self._origin = origin or clock()
         self._past = {one.instrument.symbol: Walk(one, seed) for one in self._listed}
         self._past_lock = asyncio.Lock()
+        self._closed = False
 
     async def instruments(self) -> Sequence[Instrument]:
+        if self._unknown:
+            raise FeedError(
+                f"The simulated exchange does not list {', '.join(sorted(self._unknown))}; it lists "
+                f"{', '.join(one.instrument.symbol for one in simulation.LISTED)}."
+            )
         return [one.instrument for one in self._listed]
 
     def now(self) -> datetime:
@@ -83,13 +92,18 @@ class SimulatedFeed:
             batch.append(Connected(one.instrument.symbol, start))
             batch.append(desk.snapshot())
             courses.append(desk.course())
+        steps = 0
         for moment, events in heapq.merge(*courses, key=lambda step: step[0]):
             now = self.now()
-            if moment > now:
+            if moment > now or steps == STEPS_PER_BATCH_MAX:
                 yield batch
-                batch = []
-                await self._sleep(max((moment - now).total_seconds() / self._speed, PAUSE_SECONDS_MIN))
+                batch, steps = [], 0
+                ahead = (moment - now).total_seconds() / self._speed
+                await self._sleep(max(ahead, PAUSE_SECONDS_MIN) if ahead > 0 else 0)
+            if self._closed:
+                return
             batch.extend(events)
+            steps += 1
 
     async def candles(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> Sequence[Candle]:
         closed = GENESIS + (self.now() - GENESIS) // interval.length * interval.length
@@ -97,7 +111,7 @@ class SimulatedFeed:
             return await asyncio.to_thread(simulation.candles, self._past[symbol], interval, start, min(end, closed))
 
     async def close(self) -> None:
-        """Nothing is held."""
+        self._closed = True
 
 
 class _Desk:

@@ -201,8 +201,8 @@ def minute_of(moment: datetime) -> int:
 
 
 def candles(walk: Walk, interval: Interval, start: datetime, end: datetime) -> list[Candle]:
-    """Candles with an open time in `[start, end)`; start on an interval's boundary, and both after genesis."""
-    start = max(start, GENESIS)
+    """Candles with an open time in `[start, end)`, of which there are none before genesis."""
+    start = max(GENESIS, start + (GENESIS - start) % interval.length)
     length = interval.length // timedelta(minutes=1)
     count = max(0, -((start - end) // interval.length))
     if count == 0:

@@ -15,17 +15,17 @@ class _Side:
     """One side's levels, sorted so that the best price comes last and the busy end of the list is its cheap end."""
 
     def __init__(self, *, bids: bool) -> None:
-        self._sign = 1 if bids else -1
-        self._keys: list[Decimal] = []  # sign * price, ascending
+        self._bids = bids
+        self._keys: list[Decimal] = []  # prices of bids, negated prices of asks, ascending
         self._sizes: dict[Decimal, Decimal] = {}  # by key
 
     def replace(self, levels: Iterable[Level]) -> None:
-        self._sizes = {self._sign * price: size for price, size in levels if size}
+        self._sizes = {self._negated(price): size for price, size in levels if size}
         self._keys = sorted(self._sizes)
 
     def change(self, levels: Iterable[Level]) -> None:
         for price, size in levels:
-            key = self._sign * price
+            key = self._negated(price)
             if size:
                 if key not in self._sizes:
                     insort(self._keys, key)
@@ -34,7 +34,10 @@ class _Side:
                 del self._keys[bisect_left(self._keys, key)]
 
     def best(self, depth: int) -> list[Level]:
-        return [(self._sign * key, self._sizes[key]) for key in reversed(self._keys[-depth:])]
+        return [(self._negated(key), self._sizes[key]) for key in reversed(self._keys[-depth:])]
+
+    def _negated(self, price: Decimal) -> Decimal:
+        return price if self._bids else price.copy_negate()  # exact; a minus sign would round to 28 digits
 
 
 class OrderBook:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import reduce
 
 import msgspec
 
+from entasis_engine.decimals import add, subtract
 from entasis_engine.exchanges.feed import Candle, Interval, Trade
 from entasis_engine.times import EPOCH
 
@@ -19,13 +21,15 @@ def open_time_of(moment: datetime, interval: Interval) -> datetime:
 
 def merge(candles: Sequence[Candle], open_time: datetime) -> Candle:
     """One candle over several that follow each other, oldest first; at least one."""
+    # A quiet one stands at the price before it, at which nothing was traded within the interval.
+    traded = [candle for candle in candles if candle.volume] or candles
     return Candle(
         open_time=open_time,
-        open=candles[0].open,
-        high=max(candle.high for candle in candles),
-        low=min(candle.low for candle in candles),
-        close=candles[-1].close,
-        volume=sum((candle.volume for candle in candles), Decimal(0)),
+        open=traded[0].open,
+        high=max(candle.high for candle in traded),
+        low=min(candle.low for candle in traded),
+        close=traded[-1].close,
+        volume=reduce(add, (candle.volume for candle in traded)),
     )
 
 
@@ -49,6 +53,11 @@ class MinuteFolder:
         self.current: Candle | None = None
         self._covered_from: datetime | None = None
         self._last_price: Decimal | None = None
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether every trade is being given."""
+        return self._covered_from is not None
 
     def connected(self, moment: datetime) -> None:
         """Every trade from `moment` on will be given."""
@@ -78,7 +87,7 @@ class MinuteFolder:
                 max(current.high, trade.price),
                 min(current.low, trade.price),
                 trade.price,
-                current.volume + trade.size,
+                add(current.volume, trade.size),
             )
         self._last_price = trade.price
         return closed
@@ -109,7 +118,7 @@ class Aggregate:
         self._minutes_per_candle = interval.length // Interval.MINUTE.length
         self._open_time: datetime | None = None
         self._minutes: dict[datetime, Candle] = {}
-        self._folded: Candle | None = None
+        self._folded: Candle | None = None  # None also where it must be folded anew
 
     def add(self, minute: Candle) -> None:
         """Take a closed minute in, in any order. One that belongs to a closed or later candle is ignored."""
@@ -118,22 +127,19 @@ class Aggregate:
             self._open_time = bucket
         if bucket != self._open_time or minute.open_time in self._minutes:
             return
-        in_order = not self._minutes or minute.open_time > next(reversed(self._minutes))
+        if self._folded is not None and minute.open_time > next(reversed(self._minutes)):
+            self._folded = merge([self._folded, minute], bucket)
+        else:  # history may hand over a day's minutes at once, so they are folded only when the result is asked for
+            self._folded = None
         self._minutes[minute.open_time] = minute
-        if in_order:
-            self._folded = merge([self._folded, minute] if self._folded else [minute], bucket)
-        else:
-            self._minutes = dict(sorted(self._minutes.items()))
-            self._folded = merge(list(self._minutes.values()), bucket)
 
     def current(self, minute: Candle | None) -> Candle | None:
         """The candle in progress, given the minute in progress."""
-        bucket = self._open_time
-        if minute is None or (bucket is not None and open_time_of(minute.open_time, self.interval) != bucket):
-            return self._folded
-        if self._folded is None:
-            return merge([minute], open_time_of(minute.open_time, self.interval))
-        return merge([self._folded, minute], self._folded.open_time)
+        folded = self._fold()
+        if minute is None or minute.open_time in self._minutes:
+            return folded
+        bucket = open_time_of(minute.open_time, self.interval)
+        return merge([folded, minute] if folded is not None and folded.open_time == bucket else [minute], bucket)
 
     def advance(self, moment: datetime) -> Closed | None:
         """Close the candle in progress if it is over at `moment`, by which its minutes have been added."""
@@ -141,34 +147,51 @@ class Aggregate:
         if self._open_time is None or bucket <= self._open_time:
             self._open_time = self._open_time or bucket
             return None
-        closed = None
-        if self._folded is not None:
-            closed = Closed(self.interval, self._folded, len(self._minutes) == self._minutes_per_candle)
+        folded, complete = self._fold(), len(self._minutes) == self._minutes_per_candle
         self._open_time, self._minutes, self._folded = bucket, {}, None
-        return closed
+        return Closed(self.interval, folded, complete) if folded is not None else None
+
+    def _fold(self) -> Candle | None:
+        if self._folded is None and self._minutes and self._open_time is not None:
+            self._minutes = dict(sorted(self._minutes.items()))
+            self._folded = merge(list(self._minutes.values()), self._open_time)
+        return self._folded
 
 
 class RollingVolume:
     """Volume of the last 24 hours in whole minutes: the minute in progress and the 1,439 closed ones before it."""
 
     WINDOW = timedelta(hours=24) - timedelta(minutes=1)
+    MINUTES_HELD_MAX = 2 * 24 * 60
 
     def __init__(self) -> None:
         self._volumes: dict[datetime, Decimal] = {}
         self._closed_total = Decimal(0)
         self._oldest: datetime | None = None
 
+    def __len__(self) -> int:
+        """Minutes held."""
+        return len(self._volumes)
+
     def add(self, minute: Candle) -> None:
         """Count a closed minute; a second candle of the same minute replaces the first."""
         if self._oldest is None or minute.open_time >= self._oldest:
-            self._closed_total += minute.volume - self._volumes.get(minute.open_time, Decimal(0))
+            before = self._volumes.get(minute.open_time, Decimal(0))
+            self._closed_total = add(self._closed_total, subtract(minute.volume, before))
             self._volumes[minute.open_time] = minute.volume
+            if len(self._volumes) > self.MINUTES_HELD_MAX:  # nobody asked for a total for a day
+                self._forget_before(max(self._volumes) - self.WINDOW)
 
     def total(self, in_progress: Candle) -> Decimal:
         """The volume up to now, given the minute in progress; older minutes are forgotten."""
         oldest = in_progress.open_time - self.WINDOW
         if oldest != self._oldest:
-            self._oldest = oldest
-            for start in [start for start in self._volumes if start < oldest]:
-                self._closed_total -= self._volumes.pop(start)
-        return self._closed_total + in_progress.volume
+            self._forget_before(oldest)
+        # History may know the minute in progress already, where it is over and only its close is not noticed yet.
+        counted = self._volumes.get(in_progress.open_time, Decimal(0))
+        return add(self._closed_total, subtract(in_progress.volume, counted))
+
+    def _forget_before(self, oldest: datetime) -> None:
+        self._oldest = oldest
+        for start in [start for start in self._volumes if start < oldest]:
+            self._closed_total = subtract(self._closed_total, self._volumes.pop(start))

@@ -18,6 +18,7 @@ from entasis_engine.times import EPOCH, MILLISECOND, from_milliseconds, to_milli
 
 PAGE_SIZE_DEFAULT = 500
 PAGE_SIZE_MAX = 1000
+NANOSECONDS_PER_SECOND = 1_000_000_000
 
 
 class Page(NamedTuple):
@@ -35,8 +36,8 @@ def plan(request: pb.GetHistoryRequest, now: datetime) -> Page:
     """The page that a request means. Raises REQUEST_001 on a token that is not of this request."""
     interval = Interval(request.interval or Interval.HOUR)
     size = min(request.page_size or PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX)
-    start = _first_millisecond_from(request.start) if request.HasField("start") else None
-    end = _first_millisecond_from(request.end) if request.HasField("end") else None
+    start = _first_millisecond_from(request.start, "start") if request.HasField("start") else None
+    end = _first_millisecond_from(request.end, "end") if request.HasField("end") else None
     asked = "|".join([request.symbol, interval, *(str(to_milliseconds(at)) if at else "" for at in (start, end))])
     if request.page_token:
         return _continued(request.page_token, interval, size, asked)
@@ -75,6 +76,8 @@ def _page_before(end: datetime, now: datetime, interval: Interval, size: int) ->
     return max(EPOCH, last_open - (size - 1) * interval.length)
 
 
-def _first_millisecond_from(moment: Timestamp) -> datetime:
+def _first_millisecond_from(moment: Timestamp, field: str) -> datetime:
     """Open times are whole milliseconds, so a bound between two of them means the later one."""
+    if not 0 <= moment.nanos < NANOSECONDS_PER_SECOND:  # the contract's own rule looks at the seconds
+        raise field_error(field, "must have nanos from 0 to 999999999", "nanos는 0에서 999999999 사이여야 합니다")
     return from_milliseconds(moment.seconds * 1000 + -(-moment.nanos // 1_000_000))

@@ -29,14 +29,16 @@ from entasis_engine.market import wire
 from entasis_engine.market.book import OrderBook
 from entasis_engine.market.candles import Aggregate, Closed, MinuteFolder, RollingVolume
 from entasis_engine.market.instruments import Instruments
-from entasis_engine.market.mailbox import Mailbox
+from entasis_engine.market.mailbox import Mailbox, NewestOnly
 from entasis_engine.telemetry import metrics
 from entasis_engine.times import Clock, Monotonic, to_milliseconds
 
 RESUME_UPDATES_MAX = 1024
-SEQ_PER_SECOND = 1_000_000
+SEQ_PER_MILLISECOND = 1000
 # Trades may arrive this much later than the clock says; a candle closes by the clock only after it.
 CLOSE_GRACE = timedelta(seconds=2)
+# The most keys that updates of one symbol have at once: its interruption, and candles that closed in one go.
+KEYS_PER_SYMBOL = 8
 
 LONGER = (Interval.FIVE_MINUTES, Interval.HOUR, Interval.DAY)
 
@@ -63,6 +65,8 @@ class _State:
         self.volume = RollingVolume()
         self.heard_at: float | None = None
         self.heard_time: datetime | None = None
+        self.reached: datetime | None = None
+        """The market's time up to which the feed has come."""
         self.live = False
         self.recent: deque[tuple[int, bytes]] = deque(maxlen=RESUME_UPDATES_MAX)
         self.encoded_price: bytes | None = None
@@ -97,14 +101,14 @@ class Hub:
         self._monotonic = monotonic
         self._stale_after_seconds = stale_after_seconds
         self._queue_max = queue_max
-        first_seq = to_milliseconds(clock()) // 1000 * SEQ_PER_SECOND
+        first_seq = to_milliseconds(clock()) * SEQ_PER_MILLISECOND
         self._states = {instrument.symbol: _State(instrument, first_seq) for instrument in instruments}
 
     # What the feed says.
 
     def apply(self, events: Sequence[Event]) -> list[ClosedCandle]:
         """Take events in and publish what they change; returns the candles that closed."""
-        heard_at = self._monotonic()
+        heard_at, heard_time = self._monotonic(), self._clock()
         closed: list[ClosedCandle] = []
         for event in events:
             state = self._states.get(event.symbol)
@@ -115,7 +119,7 @@ class Hub:
                 state.book.invalidate()
                 state.encoded_books.clear()
                 continue
-            self._heard(state, heard_at)
+            self._heard(state, event.time, heard_at, heard_time)
             if isinstance(event, Trade):
                 closed += self._trade(state, event)
             elif isinstance(event, BookSnapshot | BookDelta):
@@ -128,10 +132,12 @@ class Hub:
         """Close candles that are over, and notice feeds that fell silent. To be called a few times a second."""
         closed: list[ClosedCandle] = []
         for state in self._states.values():
-            closed += self._close(state, state.minute.advance(market_now - CLOSE_GRACE))
-            if state.live and not self._is_live(state):
-                state.live = False
-                self._publish_interruption(state, restored=False)
+            over = market_now - CLOSE_GRACE
+            if state.minute.is_covered and state.reached is not None:
+                # The clock alone does not prove that every trade was given: the feed, or this process, may have hung.
+                over = min(over, state.reached)
+            closed += self._close(state, state.minute.advance(over))
+            self._notice_silence(state)
         return closed
 
     def fill(self, symbol: str, minute: Candle) -> None:
@@ -166,29 +172,32 @@ class Hub:
     @contextmanager
     def read_prices(self, symbols: Sequence[str], resume_after: Mapping[str, int]) -> Iterator[Mailbox]:
         """A mailbox of encoded `StreamPricesResponse`: what was missed or the last trade, then every trade."""
-        states = [self._required(symbol) for symbol in symbols]
-        with self._reading([state.price_readers for state in states]) as mailbox:
+        states = self._to_read(symbols)
+        with self._reading([state.price_readers for state in states], self._mailbox(states)) as mailbox:
             for state in states:
                 updates = _updates_after(state.recent, resume_after.get(state.instrument.symbol))
-                if not self._is_live(state):
+                if not state.live:
                     mailbox.put(*self._interruption(state, restored=False))
                 elif updates is None:
                     updates = list(state.recent)[-1:]
-                for _, encoded in updates or ():
-                    mailbox.put(state.instrument.symbol, encoded)
+                if updates:
+                    # As one, so that what a reader missed does not count as its being slow.
+                    mailbox.put(state.instrument.symbol, b"".join([encoded for _, encoded in updates]))
             yield mailbox
 
     @contextmanager
     def read_books(self, symbols: Sequence[str], depth: int) -> Iterator[Mailbox]:
         """A mailbox of encoded `StreamOrderBooksResponse`: the book as it stands, then at each change."""
-        states = [self._required(symbol) for symbol in symbols]
-        with self._reading([state.book_readers[depth] for state in states], capacity=1) as mailbox:
-            for state in states:
-                if not self._is_live(state):
-                    mailbox.put(*self._interruption(state, restored=False))
-                elif state.book.valid:
-                    mailbox.put(state.instrument.symbol, _as_item(self._encoded_book(state, depth)))
-            yield mailbox
+        states = self._to_read(symbols)
+        try:
+            with self._reading([state.book_readers[depth] for state in states], NewestOnly()) as mailbox:
+                for state in states:
+                    if not state.live:
+                        mailbox.put(*self._interruption(state, restored=False))
+                    elif state.book.valid:
+                        mailbox.put(state.instrument.symbol, _as_item(self._encoded_book(state, depth)))
+                yield mailbox
+        finally:
             for state in states:
                 if not state.book_readers[depth]:
                     del state.book_readers[depth]
@@ -196,20 +205,19 @@ class Hub:
     @contextmanager
     def read_candles(self, symbols: Sequence[str], interval: Interval) -> Iterator[Mailbox]:
         """A mailbox of encoded `StreamCandlesResponse`: the candle in progress, then each change and each close."""
-        states = [self._required(symbol) for symbol in symbols]
-        with self._reading([state.candle_readers[interval] for state in states]) as mailbox:
+        states = self._to_read(symbols)
+        with self._reading([state.candle_readers[interval] for state in states], self._mailbox(states)) as mailbox:
             for state in states:
                 candle = state.candle_in_progress(interval)
-                if not self._is_live(state):
+                if not state.live:
                     mailbox.put(*self._interruption(state, restored=False))
                 elif candle is not None:
                     mailbox.put(*_encoded_candle(state, interval, candle, closed=False))
             yield mailbox
 
     @contextmanager
-    def _reading(self, readers: Sequence[set[Mailbox]], capacity: int | None = None) -> Iterator[Mailbox]:
+    def _reading(self, readers: Sequence[set[Mailbox]], mailbox: Mailbox) -> Iterator[Mailbox]:
         # Publishing and reading share one event loop: nothing can come between the snapshot and the first update.
-        mailbox = Mailbox(capacity or self._queue_max)
         for group in readers:
             group.add(mailbox)
         try:
@@ -220,6 +228,17 @@ class Hub:
                 group.discard(mailbox)
 
     # Inside.
+
+    def _to_read(self, symbols: Sequence[str]) -> list[_State]:
+        """What a new reader reads. Raises MARKET_001 where a symbol is not listed."""
+        states = [self._required(symbol) for symbol in symbols]
+        for state in states:
+            # Whoever is told of a silence is so told of its end too.
+            self._notice_silence(state)
+        return states
+
+    def _mailbox(self, states: Sequence[_State]) -> Mailbox:
+        return Mailbox(max(self._queue_max, len(states) * KEYS_PER_SYMBOL))
 
     def _trade(self, state: _State, trade: Trade) -> list[ClosedCandle]:
         state.last = trade
@@ -253,12 +272,14 @@ class Hub:
         for minute in minutes:
             closed.append(minute)
             state.volume.add(minute.candle)
+            state.encoded_price = None
             for aggregate in state.longer.values():
-                aggregate.advance(minute.candle.open_time)
+                # Where minutes were missed, the candle before may be over only now.
+                before = aggregate.advance(minute.candle.open_time)
                 if minute.complete:
                     aggregate.add(minute.candle)
-                if (longer := aggregate.advance(minute.candle.open_time + Interval.MINUTE.length)) is not None:
-                    closed.append(longer)
+                after = aggregate.advance(minute.candle.open_time + Interval.MINUTE.length)
+                closed += [longer for longer in (before, after) if longer is not None]
         for one in closed:
             readers = state.candle_readers.get(one.interval)
             if readers and one.complete:
@@ -285,12 +306,19 @@ class Hub:
     def _is_live(self, state: _State) -> bool:
         return state.heard_at is not None and self._monotonic() - state.heard_at <= self._stale_after_seconds
 
-    def _heard(self, state: _State, heard_at: float) -> None:
+    def _heard(self, state: _State, event_time: datetime, heard_at: float, heard_time: datetime) -> None:
         state.heard_at = heard_at
-        state.heard_time = self._clock()
+        state.heard_time = heard_time
+        if state.reached is None or event_time > state.reached:
+            state.reached = event_time
         if not state.live:
             state.live = True
             self._publish_interruption(state, restored=True)
+
+    def _notice_silence(self, state: _State) -> None:
+        if state.live and not self._is_live(state):
+            state.live = False
+            self._publish_interruption(state, restored=False)
 
     def _publish_interruption(self, state: _State, *, restored: bool) -> None:
         key, encoded = self._interruption(state, restored=restored)
@@ -299,7 +327,7 @@ class Hub:
 
     @staticmethod
     def _interruption(state: _State, *, restored: bool) -> tuple[Hashable, bytes]:
-        message = wire.interruption(state.instrument.symbol, restored=restored, last_heard=state.heard_time)
+        message = wire.interruption(state.instrument, restored=restored, last_heard=state.heard_time)
         # `interruptions` has the same number in all three stream responses, so one encoding serves them all.
         return ("interruption", state.instrument.symbol), pb.StreamPricesResponse(
             interruptions=[message]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from entasis_engine.errors import EntasisError
+from entasis_engine.errors import EntasisError, field_error
 from entasis_engine.exchanges.feed import Instrument
+
+SYMBOLS_MAX = 100
 
 
 class Instruments:
@@ -17,9 +19,6 @@ class Instruments:
     def __iter__(self) -> Iterator[Instrument]:
         return iter(self._by_symbol.values())
 
-    def __contains__(self, symbol: str) -> bool:
-        return symbol in self._by_symbol
-
     def require(self, symbol: str) -> Instrument:
         """The instrument of that symbol. Raises MARKET_001 (NOT_FOUND) where it is not listed."""
         try:
@@ -29,5 +28,11 @@ class Instruments:
 
 
 def split_symbols(given: Sequence[str]) -> list[str]:
-    """Symbols given one by one or joined by commas, each once, in the order given."""
-    return list(dict.fromkeys(symbol for part in given for symbol in part.split(",")))
+    """Symbols given one by one or joined by commas, each once, in the order given. Raises REQUEST_001 on too many."""
+    symbols = list(dict.fromkeys(symbol for part in given for symbol in part.split(",")))
+    # The contract's own rule counts parts, and a part may hold many.
+    if len(symbols) > SYMBOLS_MAX:
+        raise field_error(
+            "symbols", f"must have at most {SYMBOLS_MAX} items", f"최대 {SYMBOLS_MAX}개 항목만 허용됩니다"
+        )
+    return symbols

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 import structlog
 
-from entasis_engine.exchanges.feed import Candle, Feed, FeedError, Interval
+from entasis_engine.exchanges.feed import Candle, Feed, Interval
 from entasis_engine.market.candles import open_time_of
 from entasis_engine.storage.candles import CandleStore
 
@@ -49,15 +49,25 @@ class CandleKeeper:
     here until it is on disk, and what a crash takes is missed, found and filled at the next start.
     """
 
-    def __init__(self, store: CandleStore, feed: Feed, *, on_filled: Callable[[str, Candle], None]) -> None:
+    def __init__(
+        self,
+        store: CandleStore,
+        feed: Feed,
+        *,
+        on_filled: Callable[[str, Candle], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._store = store
         self._feed = feed
         self._on_filled = on_filled
+        self._sleep = sleep
         # When full, `keep` waits: the feed is then read more slowly instead of candles being lost.
         self._queue: asyncio.Queue[tuple[str, Interval, Candle]] = asyncio.Queue(QUEUE_CANDLES_MAX)
         self._unwritten: defaultdict[tuple[str, Interval], dict[datetime, Candle]] = defaultdict(dict)
         # Incomplete candles to ask the exchange for. When full, the next start finds the gap.
         self._wanted: asyncio.Queue[tuple[str, Interval, datetime]] = asyncio.Queue(QUEUE_CANDLES_MAX)
+        self._next_minute: dict[str, datetime] = {}
+        self._missed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def keep(self, symbol: str, interval: Interval, candle: Candle) -> None:
         """Hand a complete candle over to be written."""
@@ -69,6 +79,13 @@ class CandleKeeper:
         if not self._wanted.full():
             self._wanted.put_nowait((symbol, interval, open_time))
 
+    def followed(self, symbol: str, open_time: datetime) -> None:
+        """Note that a minute has closed, whole or not. Where those before it never did, history is looked through."""
+        expected = self._next_minute.get(symbol)
+        if expected is not None and open_time > expected:
+            self._missed[symbol].set()
+        self._next_minute[symbol] = open_time + Interval.MINUTE.length
+
     async def read(self, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int) -> list[Candle]:
         """At most `limit` closed candles with an open time in `[start, end)`, oldest first, written or not."""
         # Taken before the read: a candle that is written meanwhile is then in both, and not in neither.
@@ -77,10 +94,10 @@ class CandleKeeper:
             for open_time, candle in self._unwritten[symbol, interval].items()
             if start <= open_time < end
         }
-        stored = await self._store.read(symbol, interval, start, end, limit)
+        stored = await self._store.read(self._feed.exchange, symbol, interval, start, end, limit)
         if not unwritten:
             return stored
-        merged = {candle.open_time: candle for candle in stored} | unwritten
+        merged = unwritten | {candle.open_time: candle for candle in stored}
         return [merged[open_time] for open_time in sorted(merged)][:limit]
 
     async def write_forever(self) -> None:
@@ -94,11 +111,12 @@ class CandleKeeper:
     async def flush(self) -> None:
         """Write what is left, at the end."""
         await self._store.save(
+            self._feed.exchange,
             [
                 (symbol, interval, candle)
                 for (symbol, interval), candles in self._unwritten.items()
                 for candle in candles.values()
-            ]
+            ],
         )
         self._unwritten.clear()
 
@@ -106,23 +124,39 @@ class CandleKeeper:
         delay_seconds = RETRY_SECONDS_MIN
         while True:
             try:
-                await self._store.save(batch)
+                await self._store.save(self._feed.exchange, batch)
                 break
             except Exception as error:  # whatever the database raises, the candles must not be lost
                 log.error("candles.write_failed", candles=len(batch), retry_seconds=delay_seconds, exc_info=error)
-                await asyncio.sleep(delay_seconds)
+                await self._sleep(delay_seconds)
                 delay_seconds = min(delay_seconds * 2, RETRY_SECONDS_MAX)
         for symbol, interval, candle in batch:
             self._unwritten[symbol, interval].pop(candle.open_time, None)
+
+    async def fill_history_forever(self, symbol: str) -> None:
+        """Fill history at the start, and again whenever minutes were missed; on failure try again."""
+        delay_seconds = RETRY_SECONDS_MIN
+        while True:
+            self._missed[symbol].clear()
+            try:
+                await self.fill_history(symbol)
+            except Exception as error:  # a disk that fails for a moment must not end the market
+                log.error("history.fill_failed", symbol=symbol, retry_seconds=delay_seconds, exc_info=error)
+                await self._sleep(delay_seconds)
+                delay_seconds = min(delay_seconds * 2, RETRY_SECONDS_MAX)
+            else:
+                delay_seconds = RETRY_SECONDS_MIN
+                await self._missed[symbol].wait()
 
     async def fill_history(self, symbol: str) -> None:
         """Fetch whatever closed candles of the past are not stored, after a first start and after a crash. The last
         day's minutes come first and are handed out, so that what is folded from them goes on where it was.
         """
         now = self._feed.now()
+        self._next_minute.setdefault(symbol, open_time_of(now, Interval.MINUTE))
         for interval, span in BACKFILL.items():
             start, end = open_time_of(now - span, interval), open_time_of(now, interval)
-            known = await self._store.open_times(symbol, interval, start, end)
+            known = await self._store.open_times(self._feed.exchange, symbol, interval, start, end)
             for first, last in missing_ranges(known, interval, start, end):
                 await self._fill(symbol, interval, first, last)
             if interval is Interval.MINUTE:
@@ -145,19 +179,20 @@ class CandleKeeper:
             try:
                 async with asyncio.timeout(CANDLES_DEADLINE_SECONDS):
                     candles = await self._feed.candles(symbol, interval, start, end)
-            except (FeedError, TimeoutError) as error:
+            except Exception as error:  # whatever a feed raises, the market goes on
                 log.warning(
                     "candles.fill_failed",
                     symbol=symbol,
                     interval=interval,
                     retry_seconds=delay_seconds,
-                    reason=str(error),
+                    reason=str(error) or type(error).__name__,
                 )
-                await asyncio.sleep(delay_seconds)
+                await self._sleep(delay_seconds)
                 delay_seconds = min(delay_seconds * 2, RETRY_SECONDS_MAX)
                 continue
-            for candle in candles:
-                await self.keep(symbol, interval, candle)
+            # Not through the queue: a long history on a slow disk must not hold up what the feed gives.
+            for first in range(0, len(candles), BATCH_CANDLES_MAX):
+                await self._write([(symbol, interval, one) for one in candles[first : first + BATCH_CANDLES_MAX]])
             log.debug("candles.filled", symbol=symbol, interval=interval, start=str(start), candles=len(candles))
             return candles
         return ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from entasis_engine.exchanges.feed import Feed, Instrument
+from entasis_engine.exchanges.feed import Feed, Instrument, Interval
 from entasis_engine.market.hub import ClosedCandle, Hub
 from entasis_engine.market.instruments import Instruments
 from entasis_engine.market.keeper import CandleKeeper
@@ -59,7 +59,7 @@ async def open_market(
                 loops.create_task(keeper.write_forever(), name="market.write"),
                 loops.create_task(keeper.fill_wanted_forever(), name="market.fill_wanted"),
                 *(
-                    loops.create_task(keeper.fill_history(one.symbol), name=f"market.fill_history.{one.symbol}")
+                    loops.create_task(keeper.fill_history_forever(one.symbol), name=f"market.fill_history.{one.symbol}")
                     for one in instruments
                 ),
             ]
@@ -88,6 +88,8 @@ async def _advance_forever(feed: Feed, hub: Hub, keeper: CandleKeeper) -> None:
 async def _keep(closed: Sequence[ClosedCandle], keeper: CandleKeeper) -> None:
     for one in closed:
         metrics.candles_closed(one.interval.value, "yes" if one.complete else "no").inc()
+        if one.interval is Interval.MINUTE:
+            keeper.followed(one.symbol, one.candle.open_time)
         if one.complete:
             await keeper.keep(one.symbol, one.interval, one.candle)
         else:

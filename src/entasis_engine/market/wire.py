@@ -82,8 +82,8 @@ def candle_update(
     )
 
 
-def interruption(symbol: str, *, restored: bool, last_heard: datetime | None) -> pb.FeedInterruption:
-    message = pb.FeedInterruption(symbol=symbol, restored=restored)
+def interruption(instrument: Instrument, *, restored: bool, last_heard: datetime | None) -> pb.FeedInterruption:
+    message = pb.FeedInterruption(symbol=instrument.symbol, restored=restored, exchange=instrument.exchange)
     if last_heard is not None:
         message.last_heard_time.CopyFrom(timestamp(last_heard))
     return message

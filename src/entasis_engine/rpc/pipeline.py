@@ -115,6 +115,8 @@ class Pipeline(grpc.GenericRpcHandler):
             task = cast("asyncio.Task[None]", asyncio.current_task())
             self._streams.add(task)
             try:
+                if self._draining:
+                    raise EntasisError("UNAVAILABLE")
                 for stage in self._stages:
                     stage.start(call)
                 with behaviour(request, call) as batches, metrics.streams_open(method).track_inprogress():
@@ -166,5 +168,7 @@ def _translated(error: Exception, call: Call) -> EntasisError:
 
 async def _abort(context: Context, call: Call, error: EntasisError) -> None:
     status = rpc_status.to_status(error.status(call.language))
-    told = (("x-error-code", error.entry.reason), ("x-request-id", call.request_id))
+    told = [("x-error-code", error.entry.reason), ("x-request-id", call.request_id)]
+    if error.entry.retry_after_seconds is not None:
+        told.append(("retry-after", str(error.entry.retry_after_seconds)))
     await context.abort(status.code, status.details, (*status.trailing_metadata, *told))

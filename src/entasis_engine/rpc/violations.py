@@ -8,12 +8,18 @@ from typing import Any
 from entasis_engine.errors import EntasisError, FieldFault, Language
 
 QUOTED_CHARACTERS_MAX = 64
+# The whole error travels in the trailers of a response, and clients take only 8 KiB of those.
+FAULTS_MAX = 8
 
 # By the rule's id. Placeholders: {value}, what was given; {rule}, the rule's own value.
-_WORDS: dict[str, dict[Language, str]] = {
+WORDS: dict[str, dict[Language, str]] = {
     "string.in": {
         "en": "must be one of {rule}, not '{value}'",
         "ko": "'{value}'이(가) 아니라 {rule} 중 하나여야 합니다",
+    },
+    "string.pattern": {
+        "en": "must have the form {rule}, not '{value}'",
+        "ko": "'{value}'이(가) 아니라 {rule} 형식이어야 합니다",
     },
     "string.max_len": {"en": "must have at most {rule} characters", "ko": "최대 {rule}자여야 합니다"},
     "repeated.min_items": {"en": "must have at least {rule} item", "ko": "최소 {rule}개 항목이 필요합니다"},
@@ -47,14 +53,13 @@ def refusal(violations: Sequence[Any]) -> EntasisError:
             symbol = symbol if symbol is not None else value
             words = _SYMBOL
         else:
-            words = _WORDS.get(violation.proto.rule_id) or dict.fromkeys(("en", "ko"), violation.proto.message)
-        rule = _rule(violation.rule_value)
-        faults.append(
-            FieldFault(field, {language: text.format(value=value, rule=rule) for language, text in words.items()})
-        )
+            # A rule without words of its own still says something, if only in English.
+            words = WORDS.get(violation.proto.rule_id) or dict.fromkeys(("en", "ko"), "{message}")
+        values = {"value": value, "rule": _rule(violation.rule_value), "message": violation.proto.message}
+        faults.append(FieldFault(field, {language: text.format_map(values) for language, text in words.items()}))
     if symbol is not None:
-        return EntasisError("SYMBOL_MALFORMED", faults=faults, symbol=symbol)
-    return EntasisError("REQUEST_MALFORMED", faults=faults)
+        return EntasisError("SYMBOL_MALFORMED", faults=faults[:FAULTS_MAX], symbol=symbol)
+    return EntasisError("REQUEST_MALFORMED", faults=faults[:FAULTS_MAX])
 
 
 def _field(violation: Any) -> str:

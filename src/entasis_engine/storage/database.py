@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, make_url
+from sqlalchemy import URL, event, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
 
@@ -40,23 +41,17 @@ async def open_database(url: str) -> AsyncIterator[Database]:
 
     Raises `DatabaseError` where it cannot be opened.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise DatabaseError(
-            f"ENTASIS_DATABASE_URL must be a SQLite file (sqlite+aiosqlite:///path/to/file.db), not '{url}'."
-        )
-    file = _with_folder(Path(parsed.database))
-    writer = create_async_engine(parsed, pool_size=1, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    file = _file_of(url)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    writer = _connections(str(file), at_most=1)
     event.listen(writer.sync_engine, "connect", _prepare_writer)
     try:
-        async with writer.begin() as connection:
-            await connection.run_sync(SQLModel.metadata.create_all)
-        reader = create_async_engine(
-            f"sqlite+aiosqlite:///{file.as_uri()}?mode=ro&uri=true",
-            pool_size=READERS_MAX,
-            max_overflow=0,
-            connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
-        )
+        try:
+            async with writer.begin() as connection:
+                await connection.run_sync(SQLModel.metadata.create_all)
+        except SQLAlchemyError as error:
+            raise DatabaseError(f"Cannot open the database {file}: {getattr(error, 'orig', None) or error}.") from error
+        reader = _connections(file.as_uri(), at_most=READERS_MAX, mode="ro", uri="true")
         try:
             yield Database(writer, reader)
         finally:
@@ -65,9 +60,25 @@ async def open_database(url: str) -> AsyncIterator[Database]:
         await writer.dispose()
 
 
-def _with_folder(file: Path) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file.absolute()
+def _file_of(url: str) -> Path:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = URL.create("unreadable")
+    if parsed.drivername != "sqlite+aiosqlite" or not parsed.database or parsed.database == ":memory:":
+        raise DatabaseError(
+            f"ENTASIS_DATABASE_URL must be a SQLite file (sqlite+aiosqlite:///path/to/file.db), not '{url}'."
+        )
+    return Path(parsed.database).absolute()
+
+
+def _connections(database: str, *, at_most: int, **query: str) -> AsyncEngine:
+    return create_async_engine(
+        URL.create("sqlite+aiosqlite", database=database, query=query),
+        pool_size=at_most,
+        max_overflow=0,
+        connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
+    )
 
 
 def _prepare_writer(connection: Any, _record: Any) -> None:

@@ -194,14 +194,16 @@ class PriceUpdate(_message.Message):
     def __init__(self, symbol: _Optional[str] = ..., price: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., volume: _Optional[str] = ..., seq: _Optional[int] = ...) -> None: ...
 
 class FeedInterruption(_message.Message):
-    __slots__ = ("symbol", "restored", "last_heard_time")
+    __slots__ = ("symbol", "restored", "last_heard_time", "exchange")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     RESTORED_FIELD_NUMBER: _ClassVar[int]
     LAST_HEARD_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXCHANGE_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     restored: bool
     last_heard_time: _timestamp_pb2.Timestamp
-    def __init__(self, symbol: _Optional[str] = ..., restored: _Optional[bool] = ..., last_heard_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    exchange: str
+    def __init__(self, symbol: _Optional[str] = ..., restored: _Optional[bool] = ..., last_heard_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exchange: _Optional[str] = ...) -> None: ...
 
 class StreamOrderBooksRequest(_message.Message):
     __slots__ = ("symbols", "depth")

@@ -121,7 +121,7 @@ class ErrorReason(betterproto2.Enum):
 
     LIMIT_002 = 15
     """
-    Too many subscriptions on one connection, or too many connections (RESOURCE_EXHAUSTED, 429).
+    Too many subscriptions, symbols or messages on one connection (RESOURCE_EXHAUSTED, 429).
     Metadata: `limit`.
     Example: the 513th subscription on one WebSocket where 512 are allowed.
     """

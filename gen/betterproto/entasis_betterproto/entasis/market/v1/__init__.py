@@ -142,6 +142,11 @@ class FeedInterruption(betterproto2.Message):
     When the feed was last heard of, by the engine's clock; unset if never.
     """
 
+    exchange: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The exchange, in lower case, such as `binance`.
+    """
+
 
 default_message_pool.register_message("entasis.market.v1", "FeedInterruption", FeedInterruption)
 

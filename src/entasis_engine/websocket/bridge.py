@@ -1,0 +1,305 @@
+"""The WebSocket server at /ws/market: sockets on one side, the engine's gRPC streams on the other.
+
+The bridge is a client of the engine's contract and knows nothing else of it, so it may run beside it or elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias, cast
+
+import grpc
+import structlog
+from google.rpc import status_pb2
+from websockets.asyncio.server import Server, ServerConnection, serve, unix_serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from entasis_engine.errors import EntasisError
+from entasis_engine.settings import Settings
+from entasis_engine.times import Clock, system_clock
+from entasis_engine.websocket import handshake, metrics, protocol
+from entasis_engine.websocket.connection import Connection
+from entasis_engine.websocket.fanout import Client, Fanout, Topic, text_frame
+from entasis_engine.websocket.limits import Limits, TokenBucket
+from entasis_engine.websocket.protocol import Rejected, Result
+from entasis_engine.websocket.upstream import Upstreams
+
+_HOUSEKEEPING_SECONDS = 0.5
+
+_log = structlog.get_logger(__name__)
+# The library would log every connection's opening and closing; those are in the metrics.
+_wire_log = logging.getLogger("entasis_engine.websocket.wire")
+_wire_log.setLevel(logging.WARNING)
+
+_Outcome: TypeAlias = EntasisError | status_pb2.Status | Topic
+"""What a symbol of a subscribe came to: a failure, or the topic to attach to."""
+
+
+class Bridge:
+    """A running server. `open_bridge` makes it."""
+
+    def __init__(
+        self, settings: Settings, limits: Limits, channel: grpc.aio.Channel, clock: Clock, tasks: asyncio.TaskGroup
+    ) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._clock = clock
+        call_later = asyncio.get_running_loop().call_later
+        self._fanout = Fanout(flush_seconds=settings.websocket_flush_seconds, call_later=call_later)
+        self._upstreams = Upstreams(channel, self._fanout, limits, tasks, on_refused=self._on_refused)
+        self._sockets: set[Connection] = set()
+        """Every socket, those too that have not finished their handshake."""
+        self.clients = 0
+        """How many WebSockets are open."""
+        self.port: int | None = None
+        """The TCP port it listens on; None on a unix socket."""
+        self._server: Server | None = None
+
+    async def listen(self, *, unix_path: str | None, host: str, port: int) -> None:
+        """Begin to accept clients."""
+        settings, limits = self._settings, self._limits
+        high = settings.websocket_buffer_bytes_max
+        options: dict[str, Any] = {
+            "create_connection": functools.partial(Connection, owner=self, limits=limits),
+            "process_request": self._process_request,
+            "process_response": handshake.complete,
+            "compression": None,  # it costs twice the CPU and 50 KiB a client
+            "server_header": None,
+            "open_timeout": limits.open_seconds,
+            "close_timeout": limits.close_seconds,
+            "ping_interval": limits.ping_seconds,
+            "ping_timeout": limits.ping_seconds,
+            "max_size": settings.websocket_frame_bytes_max,
+            "write_limit": (high, high // 4),
+            "logger": _wire_log,
+        }
+        if unix_path is not None:
+            server = await unix_serve(self._serve, unix_path, **options)
+        else:
+            server = await serve(self._serve, host, port, **options)
+            self.port = next(iter(server.sockets)).getsockname()[1]
+        self._server = server
+        _log.info("websocket.listening", unix_path=unix_path, host=host, port=self.port)
+
+    async def close(self) -> None:
+        """Say 1001 (going away) to every client, and cut those that do not answer in time. May be called twice."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        server.close(reason="the server is shutting down")
+        try:
+            async with asyncio.timeout(self._limits.close_seconds):
+                await server.wait_closed()
+        except TimeoutError:
+            for connection in list(self._sockets):
+                connection.transport.abort()
+            await server.wait_closed()
+        self._upstreams.close()
+
+    async def keep_house(self) -> None:
+        """Send heartbeats, and look after the clients that do not read."""
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            now = time.monotonic()
+            heartbeat: bytes | None = None
+            for connection in list(self._sockets):
+                connection.check_stall(now)
+                if connection.heartbeat_is_due(now):
+                    heartbeat = heartbeat or text_frame(protocol.heartbeat(self._clock()))
+                    connection.client.send([heartbeat])
+
+    def connected(self, connection: Connection) -> None:
+        """A socket is open."""
+        self._sockets.add(connection)
+
+    def disconnected(self, connection: Connection) -> None:
+        """A socket is gone."""
+        self._sockets.discard(connection)
+        client = connection.client
+        client.gone = True
+        for subscription in list(client.subscriptions.values()):
+            self._leave(client, subscription.topic)
+        if connection.admitted:
+            self.clients -= 1
+            metrics.CLIENTS.dec()
+
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        error = handshake.refusal(request, self._settings, self.clients)
+        if error is not None:
+            return handshake.answer(connection, request, error)
+        # From here on it counts, so that many handshakes at once cannot overrun the limit.
+        cast("Connection", connection).admit(handshake.language_asked(request))
+        self.clients += 1
+        metrics.CLIENTS.inc()
+        return None
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        bucket = TokenBucket(self._limits.message_rate, self._limits.message_burst, time.monotonic)
+        # One command after the other: a client that subscribes and then unsubscribes ends unsubscribed, and one
+        # that sends faster than it is served is slowed down by its own socket.
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self._receive(cast("Connection", connection), await connection.recv(), bucket)
+
+    async def _receive(self, connection: Connection, message: str | bytes, bucket: TokenBucket) -> None:
+        client = connection.client
+        try:
+            text = message if isinstance(message, str) else ""
+            if not bucket.take():
+                limit = protocol.too_many(int(self._limits.message_rate), protocol.MESSAGES_PER_SECOND)
+                raise protocol.rejected(text, limit)
+            command = protocol.parse(text, symbols_max=self._settings.websocket_subscriptions_max)
+            await self._act(connection, command, bucket)
+        except Rejected as rejection:
+            metrics.REJECTED.labels(rejection.error.entry.reason).inc()
+            _tell(client, protocol.rejection(rejection, client.language))
+        except Exception:
+            request_id = uuid.uuid4().hex
+            _log.exception("websocket_defect", request_id=request_id)
+            _tell(client, protocol.error(EntasisError("INTERNAL", request_id=request_id), client.language))
+
+    async def _act(self, connection: Connection, command: protocol.Command, bucket: TokenBucket) -> None:
+        client = connection.client
+        match command:
+            case protocol.Subscribe():
+                await self._subscribe(client, command, bucket)
+            case protocol.Unsubscribe():
+                self._unsubscribe(client, command)
+            case protocol.List():
+                _tell(client, protocol.subscriptions(command, list(client.subscriptions)))
+            case protocol.Ping():
+                _tell(client, protocol.pong(command, self._clock()))
+            case protocol.Heartbeat():
+                connection.beat_every(command.seconds)
+                if command.id is not None:
+                    _tell(client, protocol.heartbeat_ack(command))
+
+    async def _subscribe(self, client: Client, command: protocol.Subscribe, bucket: TokenBucket) -> None:
+        outcomes: dict[str, _Outcome] = {}
+        held: list[Topic] = []
+        room = self._settings.websocket_subscriptions_max - len(client.subscriptions)
+        try:
+            for symbol in command.all_symbols:
+                stream = command.stream(symbol)
+                is_new = stream not in client.subscriptions
+                fault = protocol.symbol_fault(symbol)
+                if fault is None and is_new and room == 0:
+                    limit = self._settings.websocket_subscriptions_max
+                    fault = protocol.too_many(limit, protocol.SUBSCRIPTIONS_PER_CONNECTION)
+                if fault is not None:
+                    outcomes[symbol] = fault
+                    continue
+                room -= is_new
+                topic = self._upstreams.hold(stream, resume_after=command.resume.get(symbol))
+                held.append(topic)
+                outcomes[symbol] = topic
+            await self._upstreams.settled(held)
+            if client.gone:
+                return
+            # A symbol that is refused costs the engine a call and is not held against the limit of subscriptions.
+            bucket.charge(sum(topic.refusal is not None for topic in held))
+            # No await from here on: the answer, the snapshots and what follows them stay in this order.
+            client.send(self._openings(client, command, outcomes))
+        finally:
+            for topic in held:
+                self._upstreams.release(topic)
+
+    def _openings(
+        self,
+        client: Client,
+        command: protocol.Subscribe,
+        outcomes: dict[str, _Outcome],
+    ) -> list[bytes]:
+        """Subscribe to what can be; the frames to begin with: the answer first, then each stream's snapshot."""
+        results: list[Result] = []
+        openings: list[bytes] = []
+        for symbol, outcome in outcomes.items():
+            if not isinstance(outcome, Topic):
+                results.append(Result(symbol, outcome))
+            elif outcome.refusal is not None:
+                results.append(Result(symbol, outcome.refusal))
+            else:
+                resume_after = command.resume.get(symbol)
+                resumed, opening = self._fanout.attach(client, outcome, resume_after=resume_after)
+                results.append(Result(symbol, None, resumed, outcome.seq))
+                openings.append(opening)
+        if command.id is not None:
+            answers = [protocol.selection_ack(command, results, client.language)]
+        else:
+            answers = [
+                protocol.error(result.error, client.language, channel=command.channel, symbol=result.symbol)
+                for result in results
+                if result.error is not None
+            ]
+        return [text_frame(answer) for answer in answers] + [opening for opening in openings if opening]
+
+    def _unsubscribe(self, client: Client, command: protocol.Unsubscribe) -> None:
+        results: list[Result] = []
+        for symbol in command.all_symbols:
+            fault = protocol.symbol_fault(symbol)
+            results.append(Result(symbol, fault))
+            for stream in [stream for stream in client.subscriptions if command.matches(stream, symbol)]:
+                self._leave(client, client.subscriptions[stream].topic)
+        if command.id is not None:
+            _tell(client, protocol.selection_ack(command, results, client.language))
+            return
+        for result in results:
+            if result.error is not None:
+                error = protocol.error(result.error, client.language, channel=command.channel, symbol=result.symbol)
+                _tell(client, error)
+
+    def _leave(self, client: Client, topic: Topic) -> None:
+        self._fanout.detach(client, topic)
+        self._upstreams.left(topic)
+
+    def _on_refused(self, topic: Topic, status: status_pb2.Status) -> None:
+        """The engine took the stream at first, or seemed to, and refuses it now."""
+        for client in list(topic.subscriptions):
+            self._fanout.detach(client, topic)
+            channel, symbol = topic.stream.channel, topic.stream.symbol
+            _tell(client, protocol.error(status, client.language, channel=channel, symbol=symbol))
+
+
+def _tell(client: Client, payload: bytes) -> None:
+    client.send([text_frame(payload)])
+
+
+@contextlib.asynccontextmanager
+async def open_bridge(
+    settings: Settings,
+    *,
+    channel: grpc.aio.Channel,
+    unix_path: str | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    clock: Clock = system_clock,
+    limits: Limits = Limits(),  # noqa: B008 - immutable
+) -> AsyncIterator[Bridge]:
+    """Serve /ws/market until the block ends; then clients get 1001 and everything is unwound.
+
+    Args:
+        channel: to the engine; it must outlive the block, and is best opened with `CHANNEL_OPTIONS`.
+        unix_path: where to listen, instead of `host` and `port`.
+        port: 0 takes any that is free; `Bridge.port` tells which.
+        clock: for the times in pongs and heartbeats.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        bridge = Bridge(settings, limits, channel, clock, tasks)
+        await bridge.listen(unix_path=unix_path, host=host, port=port)
+        housekeeper = tasks.create_task(bridge.keep_house(), name="websocket housekeeping")
+        try:
+            yield bridge
+        finally:
+            housekeeper.cancel()
+            await bridge.close()
+            if unix_path is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(unix_path)  # noqa: PTH108 - pathlib is not for coroutines

@@ -1,0 +1,71 @@
+"""How much of everything, and for how long. What an operator may want to change is in `Settings` instead."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from entasis_engine.times import Monotonic
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the bridge that are part of its design. Tests make the waits shorter."""
+
+    ring_frames_max: int = 1024
+    """Messages kept per market stream for `resume`: as many as the engine keeps."""
+    ring_frames_max_replaced: int = 64
+    """Messages kept per book or candle stream, where each replaces the one before and none can be asked for again."""
+    linger_seconds: float = 30.0
+    """How long a stream stays open after its last client left, so that a client that reconnects can resume."""
+    answer_seconds: float = 3.0
+    """How long a subscribe waits for the engine's first answer about a stream that was not open yet."""
+    refusal_seconds: float = 0.1
+    """How long after its headers a stream may still turn out to be refused; then it counts as open."""
+    retry_seconds_min: float = 0.1
+    """First pause before a lost stream is opened again; it doubles each time."""
+    retry_seconds_max: float = 5.0
+    controls_max: int = 1000
+    """Answers and errors kept for a client that does not read; one more and it is disconnected."""
+    control_bytes_max: int = 1_048_576
+    """The same in bytes."""
+    hang_up_seconds: float = 1.0
+    """How long a client that sends too large a frame may go on sending, unread, so that it reads the answer."""
+    stall_seconds: float = 40.0
+    """A client that took not one byte for this long is disconnected; as long as ping and its timeout together."""
+    message_rate: float = 50.0
+    """Messages per second that a client may send in the long run."""
+    message_burst: float = 200.0
+    """Messages that a client may send at once."""
+    open_seconds: float = 10.0
+    """How long a handshake may take."""
+    close_seconds: float = 3.0
+    """How long a closing handshake may take before the connection is cut."""
+    ping_seconds: float = 20.0
+    """Pause between pings, and how long a pong may take. Proxies cut sockets that are silent for longer."""
+
+
+class TokenBucket:
+    """Admits `rate` messages a second in the long run, and `burst` at once."""
+
+    __slots__ = ("_burst", "_clock", "_rate", "_tokens", "_when")
+
+    def __init__(self, rate: float, burst: float, clock: Monotonic) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._tokens = burst
+        self._when = clock()
+
+    def take(self) -> bool:
+        """Whether one more message is admitted."""
+        now = self._clock()
+        self._tokens = min(self._burst, self._tokens + (now - self._when) * self._rate)
+        self._when = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def charge(self, tokens: int) -> None:
+        """Count what a message cost beyond itself; later messages wait for it."""
+        self._tokens -= tokens

@@ -1,0 +1,417 @@
+"""The messages of /ws/market, without any I/O: client text becomes a typed command, market data becomes JSON.
+
+Nothing here knows a socket, a task or an RPC. What is wrong with a message is raised as `Rejected`, which carries
+whatever the client needs to find the message again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple
+
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import error_details_pb2, status_pb2
+
+from entasis.market.v1 import market_pb2
+from entasis_engine import times
+from entasis_engine.errors import CATALOGUE, EntasisError, Language, field_error, status_as_json
+
+Channel = Literal["market", "orderbook", "candles"]
+IntervalName = Literal["1m", "5m", "1h", "1d"]
+RequestId = str | int
+
+DEPTH_DEFAULT = 10
+INTERVAL_DEFAULT: IntervalName = "1m"
+HEARTBEAT_SECONDS_MAX = 3600
+
+SUBSCRIPTIONS_PER_CONNECTION = "subscriptions on one connection"
+SYMBOLS_PER_MESSAGE = "symbols in one message"
+MESSAGES_PER_SECOND = "messages per second"
+
+# The words above inside a Korean message; the metadata beside it stays as it is, since programs read that.
+_KOREAN_WORDS: Mapping[str, str] = {
+    SUBSCRIPTIONS_PER_CONNECTION: "연결당 구독",
+    SYMBOLS_PER_MESSAGE: "메시지당 심볼",
+    MESSAGES_PER_SECOND: "초당 메시지",
+}
+
+# The contract's pattern for one symbol; anything else must not reach the engine, where a comma would name several.
+_SYMBOL = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
+
+
+class Stream(NamedTuple):
+    """What one subscription is to. Equal streams share everything."""
+
+    channel: Channel
+    symbol: str
+    depth: int = 0
+    """Levels on each side; 0 where the channel has none."""
+    interval: str = ""
+    """Length of a candle; empty where the channel has none."""
+
+
+# --- What clients send ------------------------------------------------------------------------------------------------
+
+
+class _Command(msgspec.Struct, tag_field="action", kw_only=True, frozen=True):
+    id: (
+        Annotated[str, msgspec.Meta(max_length=128)] | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None
+    ) = None
+    """Chosen by the client; the answer repeats it. Left out, the client wants no acknowledgement."""
+
+
+class _Selection(_Command, kw_only=True, frozen=True):
+    channel: Channel
+    symbol: str | None = None
+    symbols: list[str] = []
+    depth: Annotated[int, msgspec.Meta(ge=1, le=100)] | None = None
+    interval: IntervalName | None = None
+
+    @property
+    def all_symbols(self) -> Sequence[str]:
+        """Every symbol named, once, in the order named."""
+        first = [] if self.symbol is None else [self.symbol]
+        return list(dict.fromkeys(first + self.symbols))
+
+
+class Subscribe(_Selection, tag="subscribe", kw_only=True, frozen=True):
+    """Send the streams' data from now on, beginning with a snapshot."""
+
+    resume: dict[str, Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]] = {}
+    """For a symbol, the last `seq` received: what came after it is sent instead of a snapshot, where still held."""
+
+    def stream(self, symbol: str) -> Stream:
+        """The stream of one of the symbols."""
+        depth = (self.depth or DEPTH_DEFAULT) if self.channel == "orderbook" else 0
+        interval = (self.interval or INTERVAL_DEFAULT) if self.channel == "candles" else ""
+        return Stream(self.channel, symbol, depth, interval)
+
+
+class Unsubscribe(_Selection, tag="unsubscribe", kw_only=True, frozen=True):
+    """Stop sending. Without `depth` or `interval`, every stream of the symbol on that channel stops."""
+
+    def matches(self, stream: Stream, symbol: str) -> bool:
+        return (
+            stream.channel == self.channel
+            and stream.symbol == symbol
+            and (self.channel != "orderbook" or self.depth in {None, stream.depth})
+            and (self.channel != "candles" or self.interval in {None, stream.interval})
+        )
+
+
+class List(_Command, tag="list", kw_only=True, frozen=True):
+    """Say what this connection is subscribed to."""
+
+
+class Ping(_Command, tag="ping", kw_only=True, frozen=True):
+    """Answer at once."""
+
+
+class Heartbeat(_Command, tag="heartbeat", kw_only=True, frozen=True):
+    """Send a heartbeat every so many seconds; 0 ends it."""
+
+    seconds: Annotated[int, msgspec.Meta(ge=0, le=HEARTBEAT_SECONDS_MAX)]
+
+
+Command = Subscribe | Unsubscribe | List | Ping | Heartbeat
+
+
+class _Envelope(msgspec.Struct):
+    """What is looked for in a message that cannot be acted upon."""
+
+    id: Any = None
+    channel: Any = None
+
+
+class Rejected(Exception):  # noqa: N818 - it is what happened to the message; the error is inside
+    """A message that is not acted upon, why, and what the answer repeats of it."""
+
+    def __init__(self, error: EntasisError, *, request_id: RequestId | None = None, channel: str | None = None) -> None:
+        super().__init__(error)
+        self.error = error
+        self.request_id = request_id
+        self.channel = channel
+
+
+_COMMANDS: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Command)
+_ENVELOPES = msgspec.json.Decoder(_Envelope)
+
+# One rule per field, in each language: whatever is wrong with a field, the answer says what would be right.
+_RULES: Mapping[str, tuple[str, str]] = {
+    "message": ("must be one JSON object in a text frame", "텍스트 프레임에 담긴 하나의 JSON 객체여야 합니다"),
+    "action": (
+        "must be subscribe, unsubscribe, list, ping or heartbeat",
+        "subscribe, unsubscribe, list, ping, heartbeat 중 하나여야 합니다",
+    ),
+    "channel": ("must be market, orderbook or candles", "market, orderbook, candles 중 하나여야 합니다"),
+    "symbol": ("must be a string", "문자열이어야 합니다"),
+    "symbols": ("must be a list of at least one symbol", "하나 이상의 심볼을 담은 목록이어야 합니다"),
+    "depth": ("must be a whole number from 1 to 100", "1에서 100 사이의 정수여야 합니다"),
+    "interval": ("must be 1m, 5m, 1h or 1d", "1m, 5m, 1h, 1d 중 하나여야 합니다"),
+    "resume": (
+        "must map symbols to the last seq received, on the channel market only",
+        "market 채널에서만, 심볼마다 마지막으로 받은 seq를 지정해야 합니다",
+    ),
+    "id": (
+        "must be a whole number of 64 bits or a string of at most 128 characters",
+        "64비트 정수 또는 128자 이하의 문자열이어야 합니다",
+    ),
+    "seconds": (
+        f"must be a whole number from 0 to {HEARTBEAT_SECONDS_MAX}",
+        f"0에서 {HEARTBEAT_SECONDS_MAX} 사이의 정수여야 합니다",
+    ),
+    "handshake": ("must be a WebSocket handshake by GET", "GET 메서드를 사용한 WebSocket 핸드셰이크여야 합니다"),
+}
+_FIELD_AT_FAULT = re.compile(r"`\$\.(\w+)|required field `(\w+)`")
+
+
+def parse(text: str, *, symbols_max: int) -> Command:
+    """The command in a client's text message.
+
+    Args:
+        symbols_max: most symbols that one message may name.
+
+    Raises:
+        Rejected: with REQUEST_001 naming the field at fault, or LIMIT_002 for too many symbols.
+    """
+    try:
+        command: Command = _COMMANDS.decode(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        found = _FIELD_AT_FAULT.search(str(error))
+        field = (found[1] or found[2]) if found else "message"
+        raise rejected(text, field_fault(field)) from None
+    if isinstance(command, _Selection):
+        count = len(command.all_symbols)
+        if count == 0:
+            raise rejected(text, field_fault("symbols"))
+        if count > symbols_max:
+            raise rejected(text, too_many(symbols_max, SYMBOLS_PER_MESSAGE))
+        if isinstance(command, Subscribe) and command.resume and command.channel != "market":
+            raise rejected(text, field_fault("resume"))
+    return command
+
+
+def field_fault(field: str) -> EntasisError:
+    """REQUEST_001 for a field of a client's message."""
+    return field_error(field, *_RULES.get(field, _RULES["message"]))
+
+
+def rejected(text: str, error: EntasisError) -> Rejected:
+    """The rejection of a message for whatever reason, with as much of the message as the answer repeats."""
+    try:
+        envelope = _ENVELOPES.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return Rejected(error)
+    is_id = (isinstance(envelope.id, str) and len(envelope.id) <= 128) or (
+        type(envelope.id) is int and -(2**63) <= envelope.id < 2**63
+    )
+    known_id = envelope.id if is_id else None
+    known_channel = envelope.channel if envelope.channel in ("market", "orderbook", "candles") else None
+    return Rejected(error, request_id=known_id, channel=known_channel)
+
+
+def symbol_fault(symbol: str) -> EntasisError | None:
+    """What is wrong with the form of a symbol, if anything."""
+    return None if _SYMBOL.fullmatch(symbol) else EntasisError("SYMBOL_MALFORMED", symbol=symbol)
+
+
+def too_many(limit: int, what: str) -> EntasisError:
+    """LIMIT_002."""
+    return EntasisError("TOO_MANY", limit=str(limit), what=what)
+
+
+# --- What clients get: data -------------------------------------------------------------------------------------------
+# The fields that were asked for come first and in that order; ours follow.
+
+
+class _Price(msgspec.Struct):
+    symbol: str
+    price: str
+    timestamp: str
+    volume: str
+    channel: str
+    seq: int
+
+
+class _Book(msgspec.Struct):
+    symbol: str
+    bids: list[list[str]]
+    asks: list[list[str]]
+    timestamp: str
+    channel: str
+    depth: int
+    seq: int
+    checksum: int
+
+
+class _Candle(msgspec.Struct):
+    symbol: str
+    timestamp: str
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    channel: str
+    interval: str
+    closed: bool
+    seq: int
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def price(update: market_pb2.PriceUpdate) -> bytes:
+    """A message of the channel `market`."""
+    return _encode(
+        _Price(update.symbol, update.price, _time(update.timestamp), update.volume, "market", update.seq),
+    )
+
+
+def book(update: market_pb2.GetOrderBookResponse, depth: int) -> bytes:
+    """A message of the channel `orderbook`."""
+    bids = [[value.string_value for value in level.values] for level in update.bids]
+    asks = [[value.string_value for value in level.values] for level in update.asks]
+    timestamp = _time(update.timestamp)
+    return _encode(_Book(update.symbol, bids, asks, timestamp, "orderbook", depth, update.seq, update.checksum))
+
+
+def candle(update: market_pb2.CandleUpdate) -> bytes:
+    """A message of the channel `candles`."""
+    bar = update.candle
+    return _encode(
+        _Candle(
+            update.symbol,
+            _time(bar.timestamp),
+            bar.open,
+            bar.high,
+            bar.low,
+            bar.close,
+            bar.volume,
+            "candles",
+            update.interval,
+            update.closed,
+            update.seq,
+        )
+    )
+
+
+def _time(moment: Timestamp) -> str:
+    return times.isoformat(times.from_milliseconds(moment.seconds * 1000 + moment.nanos // 1_000_000))
+
+
+# --- What clients get: answers and errors -----------------------------------------------------------------------------
+
+
+class Result(NamedTuple):
+    """What became of one symbol of a subscribe or unsubscribe."""
+
+    symbol: str
+    error: EntasisError | status_pb2.Status | None = None
+    resumed: bool | None = None
+    """Whether data continues where the client left off; None where that was not asked for."""
+    seq: int | None = None
+    """The stream's newest number so far, where one is known."""
+
+
+def selection_ack(command: Subscribe | Unsubscribe, results: Sequence[Result], language: Language) -> bytes:
+    """The answer to a subscribe or unsubscribe with an `id`: each symbol on its own."""
+    action = "subscribe" if isinstance(command, Subscribe) else "unsubscribe"
+    printed = [_result(result, language) for result in results]
+    return _encode({"type": "ack", "id": command.id, "action": action, "channel": command.channel, "results": printed})
+
+
+def _result(result: Result, language: Language) -> dict[str, Any]:
+    if result.error is not None:
+        return {"symbol": result.symbol, "status": "error", "error": _status(result.error, language)}
+    printed: dict[str, Any] = {"symbol": result.symbol, "status": "ok"}
+    if result.resumed is not None:
+        printed["resumed"] = result.resumed
+    if result.seq is not None:
+        printed["seq"] = result.seq
+    return printed
+
+
+def heartbeat_ack(command: Heartbeat) -> bytes:
+    """The answer to a heartbeat command with an `id`."""
+    return _encode({"type": "ack", "id": command.id, "action": "heartbeat", "seconds": command.seconds})
+
+
+def subscriptions(command: List, streams: Sequence[Stream]) -> bytes:
+    """The answer to `list`."""
+    printed: list[dict[str, Any]] = []
+    for stream in streams:
+        entry: dict[str, Any] = {"channel": stream.channel, "symbol": stream.symbol}
+        if stream.depth:
+            entry["depth"] = stream.depth
+        if stream.interval:
+            entry["interval"] = stream.interval
+        printed.append(entry)
+    return _encode({"type": "subscriptions", **_echo(command.id), "subscriptions": printed})
+
+
+def pong(command: Ping, now: datetime) -> bytes:
+    """The answer to `ping`."""
+    return _encode({"type": "pong", **_echo(command.id), "timestamp": times.isoformat(now)})
+
+
+def heartbeat(now: datetime) -> bytes:
+    """The message that a client asked for by `heartbeat`."""
+    return _encode({"type": "heartbeat", "timestamp": times.isoformat(now)})
+
+
+def error(
+    problem: EntasisError | status_pb2.Status,
+    language: Language,
+    *,
+    request_id: RequestId | None = None,
+    channel: str | None = None,
+    symbol: str | None = None,
+) -> bytes:
+    """A failure: the body that REST has, and what it is about."""
+    about = {"channel": channel, "symbol": symbol}
+    known = {name: value for name, value in about.items() if value is not None}
+    return _encode({"type": "error", **_echo(request_id), **known, **_status(problem, language)})
+
+
+def rejection(rejected: Rejected, language: Language) -> bytes:
+    """What the sender of a message that is not acted upon is told."""
+    return error(rejected.error, language, request_id=rejected.request_id, channel=rejected.channel)
+
+
+def handshake_body(problem: EntasisError, language: Language) -> bytes:
+    """The body of a refused handshake."""
+    return _encode(_status(problem, language))
+
+
+def _echo(request_id: RequestId | None) -> dict[str, RequestId]:
+    return {} if request_id is None else {"id": request_id}
+
+
+def _status(problem: EntasisError | status_pb2.Status, language: Language) -> dict[str, Any]:
+    if not isinstance(problem, EntasisError):
+        return status_as_json(in_language(problem, language))
+    status = problem.status(language)
+    if language == "ko" and not _KOREAN_WORDS.keys().isdisjoint(problem.metadata.values()):
+        words = {name: _KOREAN_WORDS.get(value, value) for name, value in problem.metadata.items()}
+        status.message = problem.entry.messages["ko"].format_map(words)
+    return status_as_json(status)
+
+
+def in_language(status: status_pb2.Status, language: Language) -> status_pb2.Status:
+    """A status that the engine gave in English, in the client's language where the catalogue has the words."""
+    if language == "en":
+        return status
+    info = error_details_pb2.ErrorInfo()
+    if not any(detail.Unpack(info) for detail in status.details):
+        return status
+    for case, entry in CATALOGUE.items():
+        if (entry.reason, entry.code) == (info.reason, status.code) and "{problem}" not in entry.messages[language]:
+            try:
+                return EntasisError(case, **info.metadata).status(language)
+            except KeyError:  # the words speak of something that the status does not carry
+                continue
+    return status

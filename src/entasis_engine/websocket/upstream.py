@@ -1,0 +1,246 @@
+"""From the engine to topics: one gRPC stream per topic, opened for its first client and kept over restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
+
+from entasis.market.v1 import market_pb2, market_pb2_grpc
+from entasis_engine.errors import EntasisError
+from entasis_engine.websocket import metrics, protocol
+from entasis_engine.websocket.fanout import Fanout, Topic
+from entasis_engine.websocket.limits import Limits
+from entasis_engine.websocket.protocol import Stream
+
+CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
+    # After a restart of the engine, gRPC's own pauses (up to two minutes) would outlast ours.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+)
+"""For whoever opens the channel that the bridge is given."""
+
+_Response = market_pb2.StreamPricesResponse | market_pb2.StreamOrderBooksResponse | market_pb2.StreamCandlesResponse
+
+# The stream itself is at fault, so trying again would give the same answer. Anything else may pass.
+_REFUSALS: Mapping[grpc.StatusCode, str] = {
+    grpc.StatusCode.NOT_FOUND: "SYMBOL_UNKNOWN",
+    grpc.StatusCode.INVALID_ARGUMENT: "SYMBOL_MALFORMED",
+}
+_STATUS_DETAILS = "grpc-status-details-bin"
+
+_log = structlog.get_logger(__name__)
+
+
+class Upstreams:
+    """Every open topic, and the task that feeds it."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        fanout: Fanout,
+        limits: Limits,
+        tasks: asyncio.TaskGroup,
+        on_refused: Callable[[Topic, status_pb2.Status], None],
+    ) -> None:
+        """
+        Args:
+            tasks: owns the tasks.
+            on_refused: tells clients of a topic that the engine refuses it, where they had been subscribed already.
+        """
+        self._stub = market_pb2_grpc.MarketServiceStub(channel)
+        self._fanout = fanout
+        self._limits = limits
+        self._tasks = tasks
+        self._on_refused = on_refused
+        self._topics: dict[Stream, Topic] = {}
+        self._feeders: dict[Topic, asyncio.Task[None]] = {}
+        self._lingering: dict[Topic, asyncio.TimerHandle] = {}
+        self._lost: set[Topic] = set()
+
+    def hold(self, stream: Stream, *, resume_after: int | None = None) -> Topic:
+        """The topic of a stream, opened where it is not yet; `release` must follow.
+
+        Args:
+            resume_after: where a new topic had better begin, since its first client has everything up to there.
+        """
+        topic = self._topics.get(stream)
+        if topic is None:
+            replaced = stream.channel != "market"
+            ring_frames_max = self._limits.ring_frames_max_replaced if replaced else self._limits.ring_frames_max
+            topic = self._topics[stream] = Topic(stream, ring_frames_max=ring_frames_max)
+            metrics.TOPICS.inc()
+            name = "websocket topic " + " ".join(str(part) for part in stream if part)
+            self._feeders[topic] = self._tasks.create_task(self._feed(topic, resume_after), name=name)
+        if (handle := self._lingering.pop(topic, None)) is not None:
+            handle.cancel()
+        topic.holders += 1
+        return topic
+
+    def release(self, topic: Topic) -> None:
+        """The opposite of `hold`."""
+        topic.holders -= 1
+        self.left(topic)
+
+    def left(self, topic: Topic) -> None:
+        """A client has left; where it was the last, the topic lingers and then ends."""
+        if not topic.idle or topic in self._lingering or self._topics.get(topic.stream) is not topic:
+            return
+        loop = asyncio.get_running_loop()
+        self._lingering[topic] = loop.call_later(self._limits.linger_seconds, self._end, topic)
+
+    async def settled(self, topics: Iterable[Topic]) -> None:
+        """Wait until the engine has answered for each topic, within limits; what is not answered then is lost."""
+        waiting = [topic for topic in topics if not topic.settled.is_set()]
+        try:
+            async with asyncio.timeout(self._limits.answer_seconds):
+                for topic in waiting:
+                    await topic.settled.wait()
+        except TimeoutError:
+            for topic in waiting:
+                if not topic.settled.is_set():
+                    self._lose(topic, "no answer")
+
+    def close(self) -> None:
+        """End every topic."""
+        for topic in list(self._feeders):
+            self._end(topic)
+
+    def _end(self, topic: Topic) -> None:
+        if (handle := self._lingering.pop(topic, None)) is not None:
+            handle.cancel()
+        self._lost.discard(topic)
+        if self._topics.get(topic.stream) is topic:
+            del self._topics[topic.stream]
+            metrics.TOPICS.dec()
+        if (feeder := self._feeders.pop(topic, None)) is not None:
+            feeder.cancel()
+
+    async def _feed(self, topic: Topic, resume_after: int | None) -> None:
+        """Keep the topic's stream open until the topic ends or the engine refuses it."""
+        attempts = 0
+        while True:
+            try:
+                await self._read(topic, topic.seq or resume_after, patient=attempts > 0)
+                reason = "the engine ended the stream"
+            except grpc.aio.AioRpcError as error:
+                if error.code() in _REFUSALS:
+                    self._refuse(topic, _status_of(error, topic.stream.symbol))
+                    return
+                reason = f"{error.code().name}: {error.details()}"
+            except Exception as error:
+                # One topic's defect must not end the bridge; it is tried again like a loss.
+                _log.exception("websocket_upstream_defect", stream=topic.stream)
+                reason = repr(error)
+            # A stream that had been open begins its pauses anew.
+            attempts = 1 if topic.settled.is_set() and topic not in self._lost else attempts + 1
+            self._lose(topic, reason)
+            await asyncio.sleep(self._pause(attempts))
+
+    async def _read(self, topic: Topic, resume_after: int | None, *, patient: bool) -> None:
+        """Open the stream once and read it to its end.
+
+        Args:
+            patient: wait until the engine can be reached at all, rather than fail at once.
+        """
+        call = self._open(topic.stream, resume_after, patient)
+        first = asyncio.ensure_future(call.read())
+        try:
+            # A stream that is well sends headers at once, but so may one that is refused right after; and a stream
+            # that is well may have nothing to send for a while. Hence this short wait.
+            await call.initial_metadata()
+            await asyncio.wait([first], timeout=self._limits.refusal_seconds)
+            if not first.done():
+                self._opened(topic)
+            response = await first
+            while isinstance(response, _Response):  # it is `grpc.aio.EOF` at the end
+                self._opened(topic)
+                self._take(topic, response)
+                response = await call.read()
+        finally:
+            call.cancel()
+            first.cancel()
+
+    def _open(self, stream: Stream, resume_after: int | None, patient: bool) -> grpc.aio.UnaryStreamCall[Any, Any]:
+        symbols = [stream.symbol]
+        if stream.channel == "market":
+            # One before what is needed: then the answer is never empty, so that whoever comes later has a snapshot.
+            resume = {stream.symbol: resume_after - 1} if resume_after else {}
+            prices = market_pb2.StreamPricesRequest(symbols=symbols, resume_after=resume)
+            return self._stub.StreamPrices(prices, wait_for_ready=patient)
+        if stream.channel == "orderbook":
+            books = market_pb2.StreamOrderBooksRequest(symbols=symbols, depth=stream.depth)
+            return self._stub.StreamOrderBooks(books, wait_for_ready=patient)
+        candles = market_pb2.StreamCandlesRequest(symbols=symbols, interval=stream.interval)
+        return self._stub.StreamCandles(candles, wait_for_ready=patient)
+
+    def _take(self, topic: Topic, response: _Response) -> None:
+        """Everything that one response brings, then one round to the clients."""
+        if isinstance(response, market_pb2.StreamPricesResponse):
+            for update in response.updates:
+                topic.append(update.seq, protocol.price(update))
+        elif isinstance(response, market_pb2.StreamOrderBooksResponse):
+            for book in response.books:
+                topic.append(book.seq, protocol.book(book, topic.stream.depth))
+        else:
+            for candle in response.updates:
+                topic.append(candle.seq, protocol.candle(candle))
+        if response.interruptions:
+            # Only the last counts: what is over by now need not be told.
+            last = response.interruptions[-1]
+            if last.restored:
+                topic.recover()
+            else:
+                topic.append_notice(EntasisError("MARKET_DOWN", symbol=last.symbol, exchange=last.exchange))
+        self._fanout.publish(topic)
+
+    def _opened(self, topic: Topic) -> None:
+        """The engine serves the stream."""
+        topic.settled.set()
+        if topic in self._lost:
+            self._lost.remove(topic)
+            topic.recover()
+            if not self._lost:
+                _log.info("websocket_upstream_regained")
+
+    def _lose(self, topic: Topic, reason: str) -> None:
+        """The engine does not answer; clients are told once, until it does again."""
+        topic.settled.set()
+        if topic in self._lost:
+            return
+        if not self._lost:  # a line for the engine, not for each of its streams
+            _log.warning("websocket_upstream_lost", first_stream=topic.stream, reason=reason)
+        metrics.LOST.inc()
+        self._lost.add(topic)
+        topic.append_notice(EntasisError("UNAVAILABLE"))
+        self._fanout.publish(topic)
+
+    def _refuse(self, topic: Topic, status: status_pb2.Status) -> None:
+        topic.refusal = status
+        topic.settled.set()
+        self._feeders.pop(topic, None)  # the caller is that task, and about to end
+        self._end(topic)
+        self._on_refused(topic, status)
+
+    def _pause(self, attempts: int) -> float:
+        longest = min(self._limits.retry_seconds_max, self._limits.retry_seconds_min * 2**attempts)
+        # Full jitter, so that a thousand topics do not come back in one instant.
+        return random.uniform(self._limits.retry_seconds_min, longest)  # noqa: S311 - nothing secret
+
+
+def _status_of(error: grpc.aio.AioRpcError, symbol: str) -> status_pb2.Status:
+    """The status that the engine sent, or one made of its code where it sent none."""
+    for key, value in error.trailing_metadata() or ():
+        if key == _STATUS_DETAILS and isinstance(value, bytes):
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                break
+    return EntasisError(_REFUSALS[error.code()], symbol=symbol).status()

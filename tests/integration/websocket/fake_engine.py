@@ -1,0 +1,157 @@
+"""An engine under the test's control: the real contract over a real gRPC server, with data the test decides on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.struct_pb2 import ListValue
+
+from entasis.market.v1 import market_pb2, market_pb2_grpc
+from entasis_engine.errors import EntasisError
+
+START_MS = 1_711_013_400_123  # 2024-03-21T09:30:00.123Z
+LISTED = {"BTC-USDT", "ETH-USDT", "SOL-USDT"}
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something that no event tells of."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+class OpenStream:
+    """One RPC that a client of the engine has open."""
+
+    def __init__(self, method: str, request: Any) -> None:
+        self.method = method
+        self.request = request
+        self.symbol = request.symbols[0]
+        self.responses: asyncio.Queue[Any] = asyncio.Queue()
+
+
+class FakeEngine(market_pb2_grpc.MarketServiceServicer):
+    """Numbers trades, keeps them all, and sends what the test makes."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.open: list[OpenStream] = []
+        self.opened: list[OpenStream] = []
+        """Every stream that was ever asked for."""
+        self.trades: dict[str, list[market_pb2.PriceUpdate]] = defaultdict(list)
+        self.books: dict[str, market_pb2.GetOrderBookResponse] = {}
+        self.candles: dict[str, market_pb2.CandleUpdate] = {}
+        self.silent = False
+        """Whether to accept streams and say nothing, as a process does that hangs."""
+        self.seq = 100
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = grpc.aio.server()
+        market_pb2_grpc.add_MarketServiceServicer_to_server(self, self._server)
+        self._server.add_insecure_port(self.address)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(0)
+            self._server = None
+
+    def trade(self, symbol: str = "BTC-USDT", price: str = "65432.10", count: int = 1) -> int:
+        """Make trades and send them in one batch; the last one's number."""
+        made = []
+        for _ in range(count):
+            self.seq += 1
+            update = market_pb2.PriceUpdate(symbol=symbol, price=price, volume="1.23", seq=self.seq)
+            update.timestamp.FromMilliseconds(START_MS + (self.seq - 101) * 1000)
+            made.append(update)
+        self.trades[symbol].extend(made)
+        self._send("StreamPrices", symbol, market_pb2.StreamPricesResponse(updates=made))
+        return self.seq
+
+    def book(self, symbol: str = "BTC-USDT") -> int:
+        """Change a book and send it."""
+        self.seq += 1
+        book = market_pb2.GetOrderBookResponse(symbol=symbol, seq=self.seq, checksum=4242)
+        book.timestamp.FromMilliseconds(START_MS)
+        for side, levels in ((book.bids, ("65000.00", "64999.00")), (book.asks, ("65001.00", "65002.00"))):
+            for price in levels:
+                level = ListValue()
+                level.extend([price, "1.234"])
+                side.append(level)
+        self.books[symbol] = book
+        self._send("StreamOrderBooks", symbol, market_pb2.StreamOrderBooksResponse(books=[book]))
+        return self.seq
+
+    def candle(self, symbol: str = "BTC-USDT", closed: bool = False) -> int:
+        """Change the candle in progress and send it."""
+        self.seq += 1
+        update = market_pb2.CandleUpdate(symbol=symbol, interval="1m", closed=closed, seq=self.seq)
+        update.candle.timestamp.FromMilliseconds(START_MS - 123)
+        update.candle.open, update.candle.high = "65000.00", "65100.00"
+        update.candle.low, update.candle.close, update.candle.volume = "64900.00", "65050.00", "2.5"
+        self.candles[symbol] = update
+        self._send("StreamCandles", symbol, market_pb2.StreamCandlesResponse(updates=[update]))
+        return self.seq
+
+    def interrupt(self, symbol: str = "BTC-USDT", *, restored: bool = False) -> None:
+        interruption = market_pb2.FeedInterruption(symbol=symbol, restored=restored, exchange="binance")
+        self._send("StreamPrices", symbol, market_pb2.StreamPricesResponse(interruptions=[interruption]))
+
+    def _send(self, method: str, symbol: str, response: Any) -> None:
+        for stream in self.open:
+            if (stream.method, stream.symbol) == (method, symbol):
+                stream.responses.put_nowait(response)
+
+    async def StreamPrices(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        symbol = request.symbols[0]
+        trades = self.trades[symbol][-1024:]
+        first = trades[-1:]
+        after = request.resume_after.get(symbol)
+        if after is not None and trades and trades[0].seq - 1 <= after <= trades[-1].seq:
+            first = [trade for trade in trades if trade.seq > after]
+        snapshot = market_pb2.StreamPricesResponse(updates=first) if first else None
+        async for response in self._stream("StreamPrices", request, context, snapshot):
+            yield response
+
+    async def StreamOrderBooks(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        book = self.books.get(request.symbols[0])
+        snapshot = market_pb2.StreamOrderBooksResponse(books=[book]) if book else None
+        async for response in self._stream("StreamOrderBooks", request, context, snapshot):
+            yield response
+
+    async def StreamCandles(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        candle = self.candles.get(request.symbols[0])
+        snapshot = market_pb2.StreamCandlesResponse(updates=[candle]) if candle else None
+        async for response in self._stream("StreamCandles", request, context, snapshot):
+            yield response
+
+    async def _stream(
+        self, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], snapshot: Any
+    ) -> AsyncIterator[Any]:
+        stream = OpenStream(method, request)
+        self.opened.append(stream)
+        if self.silent:
+            await asyncio.Event().wait()
+        if stream.symbol not in LISTED:
+            status = EntasisError("SYMBOL_UNKNOWN", symbol=stream.symbol).status()
+            # The real engine sends the error's code as a header too, ahead of the status.
+            await context.send_initial_metadata((("x-error-code", "MARKET_001"),))
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND,
+                status.message,
+                trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+            )
+        self.open.append(stream)
+        try:
+            await context.send_initial_metadata(())
+            if snapshot is not None:
+                yield snapshot
+            while True:
+                yield await stream.responses.get()
+        finally:
+            self.open.remove(stream)

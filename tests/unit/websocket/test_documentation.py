@@ -1,0 +1,68 @@
+"""What docs/websocket.md shows is what happens."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from entasis_engine.settings import Settings
+from entasis_engine.websocket import protocol
+from entasis_engine.websocket.limits import Limits
+
+PAGE = (Path(__file__).parents[3] / "docs" / "websocket.md").read_text(encoding="utf-8")
+LINES = [line for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+EXAMPLES: list[dict[str, Any]] = [json.loads(line) for line in LINES]
+COMMANDS = [example for example in EXAMPLES if "action" in example and "type" not in example]
+
+
+@pytest.mark.parametrize("example", COMMANDS, ids=[example["action"] for example in COMMANDS])
+def test_every_command_shown_is_understood(example: dict[str, Any]) -> None:
+    """Each client message on the page is accepted, but for the one that shows an error, whose answer is as shown."""
+    try:
+        protocol.parse(json.dumps(example), symbols_max=512)
+    except protocol.Rejected as rejected:
+        shown = next(answer for answer in EXAMPLES if answer.get("type") == "error")
+        answered = json.loads(protocol.rejection(rejected, "en"))
+        assert answered == shown
+
+
+def test_every_kind_of_message_is_shown() -> None:
+    """The page has an example of each action, channel and type of message."""
+    assert {example["action"] for example in COMMANDS} == {"subscribe", "unsubscribe", "list", "ping", "heartbeat"}
+    data = [example for example in EXAMPLES if "action" not in example and "type" not in example]
+    assert {example["channel"] for example in data} == {"market", "orderbook", "candles"}
+    types = {example["type"] for example in EXAMPLES if "type" in example}
+    assert types == {"ack", "subscriptions", "pong", "heartbeat", "error"}
+
+
+def test_the_checksum_is_computed_as_described() -> None:
+    """The text that the page hashes is that of its book, and gives its checksum."""
+    shown = next(example for example in EXAMPLES if "checksum" in example)
+    pairs = zip(shown["bids"], shown["asks"], strict=True)
+    text = ":".join(part for bid, ask in pairs for part in (*bid, *ask))
+    assert f'b"{text}"' in PAGE
+    assert zlib.crc32(text.encode()) == shown["checksum"]
+
+
+def test_the_numbers_are_those_of_the_code() -> None:
+    """Limits that the page names are the defaults."""
+    settings, limits = Settings(_env_file=None), Limits()
+    for number in (
+        f"{settings.websocket_buffer_bytes_max // 1024} KiB",
+        f"{settings.websocket_frame_bytes_max} bytes",
+        f"when {settings.websocket_clients_max} clients",
+        f"{settings.websocket_subscriptions_max} subscriptions",
+        f"within {settings.websocket_flush_seconds * 1000:.0f} ms",
+        f"{limits.message_rate:.0f} messages a second after a burst of {limits.message_burst:.0f}",
+        f"the last {limits.ring_frames_max} of each",
+        f"{limits.controls_max}, or {limits.control_bytes_max >> 20} MiB",
+        f"for {limits.stall_seconds:.0f} s",
+        f"every {limits.ping_seconds:.0f} s",
+        f"1 to {protocol.HEARTBEAT_SECONDS_MAX}",
+    ):
+        assert number in PAGE
