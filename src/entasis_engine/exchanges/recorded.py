@@ -225,7 +225,12 @@ def read_candles(file: Path) -> list[Candle]:
             raise FeedError(f"{file.name}, line {rows.line_num}: not a candle.") from None
         if opened.tzinfo is None or not all(number.is_finite() for number in numbers):
             raise FeedError(f"{file.name}, line {rows.line_num}: a time without zone, or a number that is not one.")
-        candles.append(Candle(opened.astimezone(UTC), *numbers))
+        candle = Candle(opened.astimezone(UTC), *numbers)
+        if not 0 < candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high:
+            raise FeedError(f"{file.name}, line {rows.line_num}: prices that cannot be.")
+        if candle.volume < 0:
+            raise FeedError(f"{file.name}, line {rows.line_num}: a volume that cannot be.")
+        candles.append(candle)
     return candles
 
 

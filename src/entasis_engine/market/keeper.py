@@ -21,6 +21,9 @@ RETRY_SECONDS_MIN = 1.0
 RETRY_SECONDS_MAX = 60.0
 CANDLES_DEADLINE_SECONDS = 60.0
 FILL_ATTEMPTS_MAX = 8
+# A candle that has just closed is not in every exchange's history at once.
+SETTLE_SECONDS = 5.0
+EMPTY_ANSWERS_MAX = 3
 
 # How far back history is filled at a start: enough for daily models and for a day's chart.
 BACKFILL = {
@@ -158,7 +161,9 @@ class CandleKeeper:
             start, end = open_time_of(now - span, interval), open_time_of(now, interval)
             known = await self._store.open_times(self._feed.exchange, symbol, interval, start, end)
             for first, last in missing_ranges(known, interval, start, end):
-                await self._fill(symbol, interval, first, last)
+                candles = await self._fill(symbol, interval, first, last)
+                if last == end and (not candles or candles[-1].open_time + interval.length < end):
+                    self.want(symbol, interval, end - interval.length)
             if interval is Interval.MINUTE:
                 day_ago = min(open_time_of(now, Interval.DAY), now - timedelta(days=1))
                 for minute in await self.read(symbol, interval, day_ago, now, limit=2 * 24 * 60):
@@ -168,12 +173,23 @@ class CandleKeeper:
         """Fetch the candles that were not seen whole, as they are asked for."""
         while True:
             symbol, interval, open_time = await self._wanted.get()
-            for candle in await self._fill(symbol, interval, open_time, open_time + interval.length):
-                if interval is Interval.MINUTE:
+            end = open_time + interval.length
+            unsettled_seconds = SETTLE_SECONDS - (self._feed.now() - end).total_seconds()
+            if unsettled_seconds > 0:
+                await self._sleep(min(unsettled_seconds, SETTLE_SECONDS))
+            for _attempt in range(EMPTY_ANSWERS_MAX):
+                candles = await self._fill(symbol, interval, open_time, end)
+                if candles is None or candles:
+                    break
+                await self._sleep(SETTLE_SECONDS)
+            if interval is Interval.MINUTE:
+                for candle in candles or ():
                     self._on_filled(symbol, candle)
 
-    async def _fill(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> Sequence[Candle]:
-        """Fetch and keep candles. After several failures they are left to the next start, so that others get a turn."""
+    async def _fill(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> Sequence[Candle] | None:
+        """Fetch and keep candles. After several failures they are left to the next start, so that others get a turn;
+        None then.
+        """
         delay_seconds = RETRY_SECONDS_MIN
         for _attempt in range(FILL_ATTEMPTS_MAX):
             try:
@@ -195,4 +211,4 @@ class CandleKeeper:
                 await self._write([(symbol, interval, one) for one in candles[first : first + BATCH_CANDLES_MAX]])
             log.debug("candles.filled", symbol=symbol, interval=interval, start=str(start), candles=len(candles))
             return candles
-        return ()
+        return None
