@@ -37,6 +37,7 @@ async def open_engine(
     settings: Settings,
     *,
     unix_path: str | None = None,
+    notice_seconds: float = 0.0,
     feed: Feed | None = None,
     clock: Clock = system_clock,
     monotonic: Monotonic = time.monotonic,
@@ -45,6 +46,7 @@ async def open_engine(
 
     Args:
         unix_path: a socket to serve beside the loopback port.
+        notice_seconds: how long to go on serving after having said NOT_SERVING at the end.
         feed: in place of the one that the settings name.
     """
     feed = feed or make_feed(settings, clock, monotonic)
@@ -75,6 +77,7 @@ async def open_engine(
                 port=settings.grpc_port,
                 unix_path=unix_path,
                 drain_seconds=settings.drain_seconds,
+                notice_seconds=notice_seconds,
             )
         )
         yield Engine(server.port, tuple(one.symbol for one in instruments), pipeline.end_streams)

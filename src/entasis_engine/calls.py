@@ -44,7 +44,8 @@ class Call:
     def request_id(self) -> str:
         """Names the call, so that its log lines, its error and the caller's report can be put together."""
         given = self.header("x-request-id")
-        return given if 0 < len(given) <= REQUEST_ID_CHARACTERS_MAX and given.isprintable() else secrets.token_hex(8)
+        usable = 0 < len(given) <= REQUEST_ID_CHARACTERS_MAX and given.isascii() and given.isprintable()
+        return given if usable else secrets.token_hex(8)
 
     @cached_property
     def language(self) -> Language:

@@ -156,7 +156,9 @@ async def _up(settings: Settings, signals: _Signals) -> None:
 
 async def _serve_engine(settings: Settings, unix: Path | None, signals: _Signals) -> None:
     async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(_engine(settings, str(unix) if unix else None))
+        engine = await stack.enter_async_context(
+            _engine(settings, str(unix) if unix else None, notice_seconds=settings.notice_seconds)
+        )
         metrics_port = _serve_metrics(stack, settings)
         _ready(
             f"engine on the {settings.feed} market of {', '.join(engine.symbols)}",
@@ -211,10 +213,10 @@ async def _serve_edge(settings: Settings, engine: str, bridge: str, signals: _Si
 
 
 @asynccontextmanager
-async def _engine(settings: Settings, unix_path: str | None) -> AsyncIterator[Any]:
+async def _engine(settings: Settings, unix_path: str | None, *, notice_seconds: float = 0.0) -> AsyncIterator[Any]:
     from entasis_engine.bootstrap import open_engine
 
-    async with open_engine(settings, unix_path=unix_path) as opened:
+    async with open_engine(settings, unix_path=unix_path, notice_seconds=notice_seconds) as opened:
         yield opened
 
 

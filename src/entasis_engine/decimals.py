@@ -44,8 +44,3 @@ def scale_of(step: Decimal) -> int:
     if not step.is_finite():
         raise ValueError(f"a step must be a finite number, not {step}")
     return len(plain(step).partition(".")[2])
-
-
-def is_multiple(value: Decimal, step: Decimal) -> bool:
-    """Whether `value` is a whole number of steps, at any size of either."""
-    return _EXACT.remainder(value, step).is_zero()

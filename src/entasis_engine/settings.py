@@ -59,6 +59,12 @@ class Settings(BaseSettings):
     stream_queue_max: PositiveInt = Field(
         1024, description="Updates kept for a gRPC reader before only the newest are."
     )
+    notice_seconds: float = Field(
+        2.5,
+        ge=0,
+        description="How long an engine alone (`entasis serve engine`) goes on serving after it has said NOT_SERVING, "
+        "so that an Envoy in front hears it first.",
+    )
     drain_seconds: float = Field(3.0, ge=0, description="How long calls in flight may take to end on shutdown.")
     websocket_clients_max: PositiveInt = Field(5000, description="Open WebSockets; one more is refused.")
     websocket_subscriptions_max: PositiveInt = Field(512, description="Subscriptions of one WebSocket.")

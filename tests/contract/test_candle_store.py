@@ -266,6 +266,17 @@ async def test_a_url_that_cannot_be_used_is_an_error_in_words(url: str) -> None:
             pass
 
 
+async def test_a_second_engine_is_refused(tmp_path: Path) -> None:
+    """While one engine has the file open another is refused in words; afterwards it may have it."""
+    url = f"sqlite+aiosqlite:///{tmp_path}/candles.db"
+    async with open_database(url):
+        with pytest.raises(DatabaseError, match="Another engine"):
+            async with open_database(url):
+                pass
+    async with open_database(url):
+        pass
+
+
 async def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
     """A file of other content, or a folder, is an error that names it and says why."""
     (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 100)

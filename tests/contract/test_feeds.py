@@ -32,6 +32,7 @@ from entasis_engine.exchanges.recorded import RecordedFeed
 from entasis_engine.exchanges.simulated import SimulatedFeed
 from entasis_engine.market.book import OrderBook
 from entasis_engine.market.candles import open_time_of
+from entasis_engine.times import to_milliseconds
 
 EVENTS_READ = 300
 READ_WITHIN_SECONDS = 20.0
@@ -98,10 +99,40 @@ def _frame(number: int) -> str:
     return "".join(f"{stamp}000000 {json.dumps(message)}\n" for message in messages)
 
 
+@asynccontextmanager
+async def _live(_folder: Path) -> AsyncIterator[Offered]:
+    pytest.importorskip("ccxt")
+    from tests.support.exchange_server import ExchangeServer, Market
+
+    from entasis_engine.exchanges.live import LiveFeed
+
+    lines = [line for number in range(2, 400) for line in _frame(number).splitlines()]
+    lines.sort(key=lambda line: "lastUpdateId" not in line)  # the market begins with its book
+    market = Market("BTCUSDT", lines)
+    opened = [to_milliseconds(NOON + at * MINUTE) for at in range(-60, 60)]
+    market.klines["1m"] = [[at, "100", "102", "99", "101", "2.5", at + 59_999, "0", 0, "0", "0", "0"] for at in opened]
+    async with ExchangeServer.running(market) as server:
+        feed = LiveFeed(
+            "binance", ["BTC-USDT"], base_urls=server.base_urls(), clock=SetClock(NOON + timedelta(seconds=40))
+        )
+
+        async def play() -> None:
+            await server.subscribed("btcusdt@trade", "btcusdt@depth@100ms")
+            async with server.moving():
+                await server.deserted()
+
+        player = asyncio.create_task(play())
+        yield Offered(feed, "BTC-USDT", Interval.MINUTE, NOON - 60 * MINUTE)
+        player.cancel()
+        await asyncio.wait([player])
+        await feed.close()
+
+
 FEEDS: dict[str, Callable[[Path], AbstractAsyncContextManager[Offered]]] = {
     "simulated": _simulated,
     "recorded frames": lambda folder: _recorded(folder, with_frames=True),
     "recorded candles": lambda folder: _recorded(folder, with_frames=False),
+    "live": _live,
 }
 
 

@@ -467,8 +467,15 @@ async def test_a_refusal_is_told_in_full(served: Served, case: str, language: La
 
 async def test_a_refusal_of_very_much_still_arrives(served: Served) -> None:
     """Even a hundred bad symbols come back as the refusal that they are, and not as headers too large to receive."""
-    asked = pb.ListPricesRequest(symbols=["한" * 1000] * 100)
+    asked = pb.ListPricesRequest(symbols=["한" * 200] * 100)
     assert _reason(await _refused(served.stub.ListPrices(asked, metadata=[("accept-language", "ko")]))) == "MARKET_001"
+
+
+async def test_a_request_that_is_too_large_is_refused(served: Served) -> None:
+    """A request beyond 64 KiB is REQUEST_003 and says the limit."""
+    error = await _refused(served.stub.ListPrices(pb.ListPricesRequest(symbols=["BTC-USDT"] * 7000)))
+    assert _reason(error) == "REQUEST_003"
+    assert "65536" in error.details()
 
 
 async def test_what_failed_may_be_tried_again_when_told(served: Served) -> None:

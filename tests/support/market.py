@@ -61,7 +61,7 @@ class ScriptedFeed:
     """A feed that gives what a test puts in, and candles out of a table."""
 
     def __init__(self, instruments: Sequence[Instrument] = (BTC, ETH), *, clock: SetClock | None = None) -> None:
-        self.exchange = "binance"
+        self.exchange = self.source = "binance"
         self.clock = clock or SetClock()
         self.history: dict[tuple[str, Interval], list[Candle]] = {}
         self.asked: list[tuple[str, Interval, datetime, datetime]] = []
@@ -117,26 +117,26 @@ class MemoryStore:
         self.going.set()
         self.saves = 0
 
-    async def save(self, exchange: str, candles: Sequence[tuple[str, Interval, Candle]]) -> None:
+    async def save(self, source: str, candles: Sequence[tuple[str, Interval, Candle]]) -> None:
         self.saves += 1
         await self.going.wait()
         if self.save_failures:
             raise self.save_failures.pop(0)
         for symbol, interval, one in candles:
-            self.rows.setdefault((exchange, symbol, interval, one.open_time), one)
+            self.rows.setdefault((source, symbol, interval, one.open_time), one)
 
     async def read(
-        self, exchange: str, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int
+        self, source: str, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int
     ) -> list[Candle]:
-        opens = await self.open_times(exchange, symbol, interval, start, end)
-        return [self.rows[exchange, symbol, interval, at] for at in opens[:limit]]
+        opens = await self.open_times(source, symbol, interval, start, end)
+        return [self.rows[source, symbol, interval, at] for at in opens[:limit]]
 
     async def open_times(
-        self, exchange: str, symbol: str, interval: Interval, start: datetime, end: datetime
+        self, source: str, symbol: str, interval: Interval, start: datetime, end: datetime
     ) -> list[datetime]:
         if self.read_failures:
             raise self.read_failures.pop(0)
-        asked = (exchange, symbol, interval)
+        asked = (source, symbol, interval)
         return sorted(at for (*of, at) in self.rows if tuple(of) == asked and start <= at < end)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entasis_engine.decimals import add, at_scale, is_multiple, plain, scale_of, subtract
+from entasis_engine.decimals import add, at_scale, plain, scale_of, subtract
 
 # Up to 40 digits, and exponents that print as long rows of zeros.
 DECIMALS = st.builds(
@@ -92,21 +92,3 @@ def test_sums_are_exact(left: Decimal, right: Decimal) -> None:
     """Sums and differences are never rounded, unlike those of Python's own 28 digits."""
     assert Fraction(add(left, right)) == Fraction(left) + Fraction(right)
     assert Fraction(subtract(left, right)) == Fraction(left) - Fraction(right)
-
-
-@given(st.integers(0, 10**38), st.sampled_from(["0.01", "0.00000001", "5", "1E-18", "1E+4"]))
-def test_whole_numbers_of_steps_are_multiples(count: int, step: str) -> None:
-    """Any whole number of steps is a multiple, and half a step more is not."""
-    size = Decimal(step)
-    many = Fraction(size) * count
-    value = Decimal(many.numerator).scaleb(0) if many.denominator == 1 else _exact(many)
-    half = add(value, _exact(Fraction(size) / 2))
-    assert is_multiple(value, size)
-    assert not is_multiple(half, size)
-
-
-def _exact(value: Fraction) -> Decimal:
-    digits = 25
-    scaled = value * 10**digits
-    assert scaled.denominator == 1
-    return Decimal(f"{scaled.numerator}E-{digits}")

@@ -137,6 +137,8 @@ class Feed(Protocol):
 
     exchange: str
     """Name in lower case, as callers see it."""
+    source: str
+    """What its history is kept under: feeds that give the same candles may share it, others must not."""
 
     async def instruments(self) -> Sequence[Instrument]:
         """What the feed gives events of. Raises `FeedError`."""

@@ -104,7 +104,7 @@ class LiveFeed:
 
         Raises `FeedError` where ccxt is missing, or has no such exchange.
         """
-        self.exchange = exchange_id
+        self.exchange = self.source = exchange_id
         self._symbols = tuple(symbols) or DEFAULT_SYMBOLS
         self._limits = limits or Limits()
         self._rng = rng or random.Random()  # noqa: S311 (it spreads reconnections; nothing secret)

@@ -74,7 +74,7 @@ class RecordedFeed:
     ) -> None:
         if not frames and not candles:
             raise FeedError("A recorded feed needs files: set ENTASIS_RECORDED_FRAMES or ENTASIS_RECORDED_CANDLES.")
-        self.exchange = exchange
+        self.exchange = self.source = exchange  # what was recorded there is that exchange's history
         self._frames = frames
         self._candle_files = candles
         self._symbols = frozenset(symbols)

@@ -59,6 +59,7 @@ class SimulatedFeed:
         self._unknown = set(symbols) - {one.instrument.symbol for one in simulation.LISTED}
         self._listed = [one for one in simulation.LISTED if not symbols or one.instrument.symbol in symbols]
         self._seed = seed
+        self.source = f"simulated-{seed}"
         self._speed = speed
         self._clock = clock
         self._sleep = sleep

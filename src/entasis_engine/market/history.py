@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from entasis.market.v1 import market_pb2 as pb
 from entasis_engine.errors import field_error
-from entasis_engine.exchanges.feed import Candle, Interval
+from entasis_engine.exchanges.feed import Interval
 from entasis_engine.market.candles import open_time_of
 from entasis_engine.times import EPOCH, MILLISECOND, from_milliseconds, to_milliseconds
 
@@ -45,11 +44,9 @@ def plan(request: pb.GetHistoryRequest, now: datetime) -> Page:
     return Page(interval, start or _page_before(until, now, interval, size), until, size, asked)
 
 
-def next_token(page: Page, candles: Sequence[Candle]) -> str:
-    """The token of the page that begins with the last of `candles`, of which one more than fits was read."""
-    if len(candles) <= page.size:
-        return ""
-    text = f"{page.asked}|{to_milliseconds(candles[page.size].open_time)}|{to_milliseconds(page.end)}"
+def next_token(page: Page, following: datetime) -> str:
+    """The token of the page after this one, which begins with the candle that opens at `following`."""
+    text = f"{page.asked}|{to_milliseconds(following)}|{to_milliseconds(page.end)}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 

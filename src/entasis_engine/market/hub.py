@@ -140,6 +140,14 @@ class Hub:
             self._notice_silence(state)
         return closed
 
+    def closed_late(self, symbol: str, interval: Interval, candle: Candle) -> None:
+        """Publish a candle that was not seen whole, now that the exchange has told it, and fold it on."""
+        state = self._states[symbol]
+        if interval is Interval.MINUTE:
+            self.fill(symbol, candle)
+        if readers := state.candle_readers.get(interval):
+            _put_all(readers, *_encoded_candle(state, interval, candle, closed=True))
+
     def fill(self, symbol: str, minute: Candle) -> None:
         """Take in a closed minute of the past that was not seen whole, or not at all."""
         state = self._states[symbol]

@@ -57,24 +57,28 @@ class CandleKeeper:
         store: CandleStore,
         feed: Feed,
         *,
-        on_filled: Callable[[str, Candle], None],
+        on_history: Callable[[str, Candle], None],
+        on_closed_late: Callable[[str, Interval, Candle], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._feed = feed
-        self._on_filled = on_filled
+        self._on_history = on_history
+        self._on_closed_late = on_closed_late
         self._sleep = sleep
         # When full, `keep` waits: the feed is then read more slowly instead of candles being lost.
         self._queue: asyncio.Queue[tuple[str, Interval, Candle]] = asyncio.Queue(QUEUE_CANDLES_MAX)
         self._unwritten: defaultdict[tuple[str, Interval], dict[datetime, Candle]] = defaultdict(dict)
         # Incomplete candles to ask the exchange for. When full, the next start finds the gap.
         self._wanted: asyncio.Queue[tuple[str, Interval, datetime]] = asyncio.Queue(QUEUE_CANDLES_MAX)
+        self._editions: defaultdict[tuple[str, Interval], int] = defaultdict(int)
         self._next_minute: dict[str, datetime] = {}
         self._missed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
 
     async def keep(self, symbol: str, interval: Interval, candle: Candle) -> None:
         """Hand a complete candle over to be written."""
         self._unwritten[symbol, interval][candle.open_time] = candle
+        self._editions[symbol, interval] += 1
         await self._queue.put((symbol, interval, candle))
 
     def want(self, symbol: str, interval: Interval, open_time: datetime) -> None:
@@ -89,6 +93,10 @@ class CandleKeeper:
             self._missed[symbol].set()
         self._next_minute[symbol] = open_time + Interval.MINUTE.length
 
+    def edition(self, symbol: str, interval: Interval) -> int:
+        """Grows with each candle that can be read since; what was read before it grew may be out of date."""
+        return self._editions[symbol, interval]
+
     async def read(self, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int) -> list[Candle]:
         """At most `limit` closed candles with an open time in `[start, end)`, oldest first, written or not."""
         # Taken before the read: a candle that is written meanwhile is then in both, and not in neither.
@@ -97,7 +105,7 @@ class CandleKeeper:
             for open_time, candle in self._unwritten[symbol, interval].items()
             if start <= open_time < end
         }
-        stored = await self._store.read(self._feed.exchange, symbol, interval, start, end, limit)
+        stored = await self._store.read(self._feed.source, symbol, interval, start, end, limit)
         if not unwritten:
             return stored
         merged = unwritten | {candle.open_time: candle for candle in stored}
@@ -114,7 +122,7 @@ class CandleKeeper:
     async def flush(self) -> None:
         """Write what is left, at the end."""
         await self._store.save(
-            self._feed.exchange,
+            self._feed.source,
             [
                 (symbol, interval, candle)
                 for (symbol, interval), candles in self._unwritten.items()
@@ -127,13 +135,14 @@ class CandleKeeper:
         delay_seconds = RETRY_SECONDS_MIN
         while True:
             try:
-                await self._store.save(self._feed.exchange, batch)
+                await self._store.save(self._feed.source, batch)
                 break
             except Exception as error:  # whatever the database raises, the candles must not be lost
                 log.error("candles.write_failed", candles=len(batch), retry_seconds=delay_seconds, exc_info=error)
                 await self._sleep(delay_seconds)
                 delay_seconds = min(delay_seconds * 2, RETRY_SECONDS_MAX)
         for symbol, interval, candle in batch:
+            self._editions[symbol, interval] += 1
             self._unwritten[symbol, interval].pop(candle.open_time, None)
 
     async def fill_history_forever(self, symbol: str) -> None:
@@ -159,7 +168,7 @@ class CandleKeeper:
         self._next_minute.setdefault(symbol, open_time_of(now, Interval.MINUTE))
         for interval, span in BACKFILL.items():
             start, end = open_time_of(now - span, interval), open_time_of(now, interval)
-            known = await self._store.open_times(self._feed.exchange, symbol, interval, start, end)
+            known = await self._store.open_times(self._feed.source, symbol, interval, start, end)
             for first, last in missing_ranges(known, interval, start, end):
                 candles = await self._fill(symbol, interval, first, last)
                 if last == end and (not candles or candles[-1].open_time + interval.length < end):
@@ -167,7 +176,7 @@ class CandleKeeper:
             if interval is Interval.MINUTE:
                 day_ago = min(open_time_of(now, Interval.DAY), now - timedelta(days=1))
                 for minute in await self.read(symbol, interval, day_ago, now, limit=2 * 24 * 60):
-                    self._on_filled(symbol, minute)
+                    self._on_history(symbol, minute)
 
     async def fill_wanted_forever(self) -> None:
         """Fetch the candles that were not seen whole, as they are asked for."""
@@ -182,9 +191,8 @@ class CandleKeeper:
                 if candles is None or candles:
                     break
                 await self._sleep(SETTLE_SECONDS)
-            if interval is Interval.MINUTE:
-                for candle in candles or ():
-                    self._on_filled(symbol, candle)
+            for candle in candles or ():
+                self._on_closed_late(symbol, interval, candle)
 
     async def _fill(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> Sequence[Candle] | None:
         """Fetch and keep candles. After several failures they are left to the next start, so that others get a turn;

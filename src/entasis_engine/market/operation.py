@@ -50,7 +50,7 @@ async def open_market(
         stale_after_seconds=stale_after_seconds,
         queue_max=queue_max,
     )
-    keeper = CandleKeeper(store, feed, on_filled=hub.fill)
+    keeper = CandleKeeper(store, feed, on_history=hub.fill, on_closed_late=hub.closed_late)
     try:
         async with asyncio.TaskGroup() as loops:
             tasks = [

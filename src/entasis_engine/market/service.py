@@ -15,6 +15,7 @@ from entasis_engine.market import history, wire
 from entasis_engine.market.hub import Hub
 from entasis_engine.market.instruments import split_symbols
 from entasis_engine.market.keeper import CandleKeeper
+from entasis_engine.market.pages import HistoryPages
 
 DEPTH_DEFAULT = 10
 
@@ -26,7 +27,7 @@ class MarketService:
 
     def __init__(self, hub: Hub, keeper: CandleKeeper, *, market_now: Callable[[], datetime]) -> None:
         self._hub = hub
-        self._keeper = keeper
+        self._pages = HistoryPages(keeper)
         self._market_now = market_now
 
     def get_price(self, request: pb.GetPriceRequest, call: Call) -> bytes:
@@ -48,16 +49,9 @@ class MarketService:
                 response.prices.add().MergeFromString(encoded)
         return response
 
-    async def get_history(self, request: pb.GetHistoryRequest, call: Call) -> pb.GetHistoryResponse:
+    async def get_history(self, request: pb.GetHistoryRequest, call: Call) -> bytes:
         instrument = self._hub.instruments.require(request.symbol)
-        page = history.plan(request, self._market_now())
-        candles = await self._keeper.read(request.symbol, page.interval, page.start, page.end, page.size + 1)
-        return pb.GetHistoryResponse(
-            symbol=instrument.symbol,
-            data=[wire.candle(instrument, candle) for candle in candles[: page.size]],
-            interval=page.interval.value,
-            next_page_token=history.next_token(page, candles),
-        )
+        return await self._pages.read(instrument, history.plan(request, self._market_now()))
 
     def get_order_book(self, request: pb.GetOrderBookRequest, call: Call) -> bytes:
         return self._hub.order_book(request.symbol, request.depth if request.HasField("depth") else DEPTH_DEFAULT)

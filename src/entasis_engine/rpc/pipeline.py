@@ -24,6 +24,9 @@ from entasis_engine.telemetry import metrics
 
 log = structlog.get_logger()
 
+REQUEST_BYTES_MAX = 65_536
+"""As Envoy has it; the largest request of the contract is a tenth of this."""
+
 # grpc's stubs describe its blocking server; grpc.aio's handlers and contexts are the same classes with coroutines.
 Handler = Any
 Context = Any
@@ -142,7 +145,10 @@ class Pipeline(grpc.GenericRpcHandler):
 
     def _end(self, call: Call, *, streamed: bool) -> None:
         for stage in self._stages_reversed:
-            stage.end(call, streamed=streamed)
+            try:
+                stage.end(call, streamed=streamed)
+            except Exception as error:  # what only looks on must not spoil the answer, nor tell the caller of itself
+                log.error("stage.failed", stage=type(stage).__name__, exc_info=error)
 
 
 def _validated(behaviour: Callable[[Any, Call], Any], method: MethodDescriptor) -> Callable[[bytes, Call], Any]:
@@ -150,6 +156,8 @@ def _validated(behaviour: Callable[[Any, Call], Any], method: MethodDescriptor) 
     query_rules = contract.QueryRules(method)
 
     def validated(encoded: bytes, call: Call) -> Any:
+        if len(encoded) > REQUEST_BYTES_MAX:
+            raise EntasisError("TOO_LARGE", limit=str(REQUEST_BYTES_MAX))
         if original_path := call.header("x-envoy-original-path"):
             query_rules.check(original_path)
         return behaviour(decode(encoded), call)

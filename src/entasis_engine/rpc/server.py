@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from grpc_reflection.v1alpha import reflection
 
 from entasis_engine.rpc.pipeline import Pipeline
 
-REQUEST_BYTES_MAX = 1024 * 1024
+# What is larger than this gRPC refuses by itself, with a status but without our details.
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 
 OPTIONS = (
-    ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_concurrent_streams", 1000),
     # Two engines on one port would share its calls unevenly and hide that the port was taken.
     ("grpc.so_reuseport", 0),
@@ -42,9 +44,17 @@ class Server:
 
 @asynccontextmanager
 async def open_server(
-    pipeline: Pipeline, *, host: str, port: int | None, unix_path: str | None, drain_seconds: float
+    pipeline: Pipeline,
+    *,
+    host: str,
+    port: int | None,
+    unix_path: str | None,
+    drain_seconds: float,
+    notice_seconds: float = 0.0,
 ) -> AsyncIterator[Server]:
-    """Serve until the end; then say NOT_SERVING, end streams, let calls in flight finish within `drain_seconds`."""
+    """Serve until the end; then say NOT_SERVING, for `notice_seconds` go on serving those who have not heard it, end
+    streams, and let calls in flight finish within `drain_seconds`.
+    """
     server = grpc.aio.server(options=OPTIONS)
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
@@ -61,6 +71,7 @@ async def open_server(
         yield Server(bound)
     finally:
         await health_service.enter_graceful_shutdown()
+        await asyncio.sleep(notice_seconds)
         pipeline.end_streams()
         await server.stop(drain_seconds)
 

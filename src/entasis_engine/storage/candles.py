@@ -22,7 +22,7 @@ class CandleRow(SQLModel, table=True):
 
     __tablename__ = "candles"
 
-    exchange: str = Field(primary_key=True)
+    source: str = Field(primary_key=True)
     symbol: str = Field(primary_key=True)
     interval: str = Field(primary_key=True)
     open_time: datetime = Field(primary_key=True, sa_type=UtcMilliseconds)
@@ -34,21 +34,21 @@ class CandleRow(SQLModel, table=True):
 
 
 class CandleStore:
-    """Closed candles by exchange, symbol, interval and open time. A candle, once stored, never changes.
+    """Closed candles by source, symbol, interval and open time. A candle, once stored, never changes.
 
-    The exchange is part of it, so that a simulated market never passes for the history of a real one.
+    The source is part of it, so that a simulated market never passes for the history of a real one.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def save(self, exchange: str, candles: Sequence[tuple[str, Interval, Candle]]) -> None:
+    async def save(self, source: str, candles: Sequence[tuple[str, Interval, Candle]]) -> None:
         """Store candles in one transaction; those already stored stay as they are."""
         if not candles:
             return
         rows = [
             {
-                "exchange": exchange,
+                "source": source,
                 "symbol": symbol,
                 "interval": interval.value,
                 "open_time": candle.open_time,
@@ -74,19 +74,19 @@ class CandleStore:
             await connection.execute(insert(CandleRow).on_conflict_do_nothing(), rows)
 
     async def read(
-        self, exchange: str, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int
+        self, source: str, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int
     ) -> list[Candle]:
         """At most `limit` candles with an open time in `[start, end)`, oldest first."""
         columns = (_COLUMNS.open_time, _COLUMNS.open, _COLUMNS.high, _COLUMNS.low, _COLUMNS.close, _COLUMNS.volume)
-        statement = _within(select(*columns), exchange, symbol, interval, start, end).limit(limit)
+        statement = _within(select(*columns), source, symbol, interval, start, end).limit(limit)
         async with self._database.reader.connect() as connection:
             return [Candle(*row) for row in await connection.execute(statement)]
 
     async def open_times(
-        self, exchange: str, symbol: str, interval: Interval, start: datetime, end: datetime
+        self, source: str, symbol: str, interval: Interval, start: datetime, end: datetime
     ) -> list[datetime]:
         """Open times in `[start, end)` of the candles that are stored, ascending."""
-        statement = _within(select(_COLUMNS.open_time), exchange, symbol, interval, start, end)
+        statement = _within(select(_COLUMNS.open_time), source, symbol, interval, start, end)
         async with self._database.reader.connect() as connection:
             return list((await connection.execute(statement)).scalars())
 
@@ -95,10 +95,10 @@ _COLUMNS = SQLModel.metadata.tables["candles"].columns
 
 
 def _within(
-    statement: Select[Any], exchange: str, symbol: str, interval: Interval, start: datetime, end: datetime
+    statement: Select[Any], source: str, symbol: str, interval: Interval, start: datetime, end: datetime
 ) -> Select[Any]:
     return statement.where(
-        _COLUMNS.exchange == exchange,
+        _COLUMNS.source == source,
         _COLUMNS.symbol == symbol,
         _COLUMNS.interval == interval.value,
         _COLUMNS.open_time >= start,

@@ -6,8 +6,8 @@ machines have brings such a version.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,11 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where one engine a file is up to the operator
+    fcntl = None  # type: ignore[assignment]
 
 READERS_MAX = 4
 BUSY_TIMEOUT_SECONDS = 5.0
@@ -43,6 +48,27 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     """
     file = _file_of(url)
     file.parent.mkdir(parents=True, exist_ok=True)
+    with _sole_owner(file):
+        async with _opened(file) as database:
+            yield database
+
+
+@contextmanager
+def _sole_owner(file: Path) -> Iterator[None]:
+    """Holds a lock beside the file while it is open here; the system frees it however the process ends."""
+    with file.with_name(f"{file.name}.lock").open("a") as lock:
+        if fcntl is not None:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DatabaseError(
+                    f"Another engine has {file} open. End it, or give this one a folder of its own: ENTASIS_DATA_DIR."
+                ) from None
+        yield
+
+
+@asynccontextmanager
+async def _opened(file: Path) -> AsyncIterator[Database]:
     writer = _connections(str(file), at_most=1)
     event.listen(writer.sync_engine, "connect", _prepare_writer)
     try:

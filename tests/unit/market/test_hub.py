@@ -620,3 +620,14 @@ def test_candle_numbers_grow(bench: Bench) -> None:
             bench.apply(trade(Decimal(second + 1), NOON + second * SECOND))  # type: ignore[arg-type]
         seqs = [one.seq for one in _taken(mailbox, pb.StreamCandlesResponse).updates]
     assert seqs == sorted(set(seqs))
+
+
+@pytest.mark.parametrize("interval", [Interval.MINUTE, Interval.HOUR])
+def test_a_candle_that_the_exchange_told_later_is_streamed_as_closed(bench: Bench, interval: Interval) -> None:
+    """A candle that was not seen whole closes for its readers once the exchange has told it."""
+    bench.apply(Connected("BTC-USDT", NOON + 30 * SECOND), trade("1", NOON + 31 * SECOND))
+    with bench.hub.read_candles(["BTC-USDT"], interval) as mailbox:
+        _taken(mailbox, pb.StreamCandlesResponse)
+        bench.hub.closed_late("BTC-USDT", interval, candle(NOON, 7))
+        (update,) = _taken(mailbox, pb.StreamCandlesResponse).updates
+    assert (update.closed, update.interval, update.candle.close) == (True, interval.value, "7.00")

@@ -38,7 +38,10 @@ class Bench:
         self.keeper = CandleKeeper(
             self.store,  # type: ignore[arg-type]
             self.feed,
-            on_filled=lambda symbol, minute: self.filled.append((symbol, minute)),
+            on_history=lambda symbol, minute: self.filled.append((symbol, minute)),
+            on_closed_late=lambda symbol, interval, candle: (
+                self.filled.append((symbol, candle)) if interval is Interval.MINUTE else None
+            ),
             sleep=self.sleep,
         )
 
