@@ -24,7 +24,11 @@ def main() -> int:
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(before)
     buf = shutil.which("buf", path=str(Path(sys.executable).parent)) or "buf"
-    return subprocess.run([buf, "breaking", "--against", str(target)], cwd=ROOT, check=False, timeout=120).returncode
+    # Descriptor sets know nothing of buf.yaml, where the same rule stands for whoever runs buf by hand.
+    rule = '{"version": "v2", "breaking": {"use": ["WIRE_JSON"]}}'
+    return subprocess.run(
+        [buf, "breaking", DESCRIPTOR, "--against", str(target), "--config", rule], cwd=ROOT, check=False, timeout=120
+    ).returncode
 
 
 def last_different_descriptor() -> bytes | None:
