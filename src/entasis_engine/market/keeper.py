@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import structlog
 
@@ -23,6 +24,7 @@ CANDLES_DEADLINE_SECONDS = 60.0
 FILL_ATTEMPTS_MAX = 8
 # A candle that has just closed is not in every exchange's history at once.
 SETTLE_SECONDS = 5.0
+SETTLE = timedelta(seconds=SETTLE_SECONDS)
 EMPTY_ANSWERS_MAX = 3
 
 # How far back history is filled at a start: enough for daily models and for a day's chart.
@@ -45,6 +47,16 @@ def missing_ranges(
         expected = max(expected, open_time + interval.length)
     if expected < end:
         yield expected, end
+
+
+class _Wanted(NamedTuple):
+    """A candle to ask the exchange for; what is due first comes first."""
+
+    due: datetime
+    symbol: str
+    interval: Interval
+    open_time: datetime
+    attempt: int
 
 
 class CandleKeeper:
@@ -70,7 +82,7 @@ class CandleKeeper:
         self._queue: asyncio.Queue[tuple[str, Interval, Candle]] = asyncio.Queue(QUEUE_CANDLES_MAX)
         self._unwritten: defaultdict[tuple[str, Interval], dict[datetime, Candle]] = defaultdict(dict)
         # Incomplete candles to ask the exchange for. When full, the next start finds the gap.
-        self._wanted: asyncio.Queue[tuple[str, Interval, datetime]] = asyncio.Queue(QUEUE_CANDLES_MAX)
+        self._wanted: asyncio.PriorityQueue[_Wanted] = asyncio.PriorityQueue(QUEUE_CANDLES_MAX)
         self._editions: defaultdict[tuple[str, Interval], int] = defaultdict(int)
         self._next_minute: dict[str, datetime] = {}
         self._missed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
@@ -83,8 +95,7 @@ class CandleKeeper:
 
     def want(self, symbol: str, interval: Interval, open_time: datetime) -> None:
         """Ask the exchange for a closed candle that was not seen whole."""
-        if not self._wanted.full():
-            self._wanted.put_nowait((symbol, interval, open_time))
+        self._ask(open_time + interval.length + SETTLE, symbol, interval, open_time, attempt=1)
 
     def followed(self, symbol: str, open_time: datetime) -> None:
         """Note that a minute has closed, whole or not. Where those before it never did, history is looked through."""
@@ -179,20 +190,25 @@ class CandleKeeper:
                     self._on_history(symbol, minute)
 
     async def fill_wanted_forever(self) -> None:
-        """Fetch the candles that were not seen whole, as they are asked for."""
+        """Fetch the candles that were not seen whole, as they are asked for and have settled.
+
+        What the exchange does not have yet is asked for again after the others, so that nobody waits for it.
+        """
         while True:
-            symbol, interval, open_time = await self._wanted.get()
-            end = open_time + interval.length
-            unsettled_seconds = SETTLE_SECONDS - (self._feed.now() - end).total_seconds()
-            if unsettled_seconds > 0:
-                await self._sleep(min(unsettled_seconds, SETTLE_SECONDS))
-            for _attempt in range(EMPTY_ANSWERS_MAX):
-                candles = await self._fill(symbol, interval, open_time, end)
-                if candles is None or candles:
-                    break
-                await self._sleep(SETTLE_SECONDS)
+            wanted = await self._wanted.get()
+            early_seconds = (wanted.due - self._feed.now()).total_seconds()
+            if early_seconds > 0:
+                await self._sleep(min(early_seconds, SETTLE_SECONDS))
+            symbol, interval = wanted.symbol, wanted.interval
+            candles = await self._fill(symbol, interval, wanted.open_time, wanted.open_time + interval.length)
             for candle in candles or ():
                 self._on_closed_late(symbol, interval, candle)
+            if candles is not None and not candles and wanted.attempt < EMPTY_ANSWERS_MAX:
+                self._ask(self._feed.now() + SETTLE, symbol, interval, wanted.open_time, wanted.attempt + 1)
+
+    def _ask(self, due: datetime, symbol: str, interval: Interval, open_time: datetime, attempt: int) -> None:
+        if not self._wanted.full():
+            self._wanted.put_nowait(_Wanted(due, symbol, interval, open_time, attempt))
 
     async def _fill(self, symbol: str, interval: Interval, start: datetime, end: datetime) -> Sequence[Candle] | None:
         """Fetch and keep candles. After several failures they are left to the next start, so that others get a turn;
