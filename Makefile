@@ -30,6 +30,10 @@ $(DEV): requirements/dev.txt $(RUNTIME)
 .PHONY: setup
 setup: $(RUNTIME) ## Install what running needs into .venv
 
+.PHONY: setup-extras
+setup-extras: $(RUNTIME) ## Install what the live feed (ccxt) and the betterproto client need, too
+	@$(PIP_INSTALL) -r requirements/extras.txt
+
 .PHONY: setup-dev
 setup-dev: $(DEV) ## Install what developing and testing need into .venv
 
@@ -79,6 +83,7 @@ lock: $(DEV) ## Pin every dependency anew, by version and hash
 	@compile="$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate"; \
 	$$compile --upgrade pyproject.toml --all-extras --group dev -o requirements/dev.txt && \
 	$$compile pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt && \
+	$$compile pyproject.toml --all-extras -c requirements/dev.txt -o requirements/extras.txt && \
 	printf 'editables\nhatchling\n' | $$compile -c requirements/dev.txt - -o requirements/build.txt
 
 .PHONY: clean
