@@ -61,9 +61,28 @@ function envoy_on_request(handle)
     headers:replace("accept-language", language_of(accept_language))
   end
 
+  -- gRPC's own headers mean nothing in REST, and a malformed one would spoil other callers' calls, too: the engine's
+  -- connections are shared. (A name that is not there costs nothing to remove.)
+  local is_grpc = string.find(headers:get("content-type") or "", "^application/grpc") ~= nil
+  local timeout = headers:get("grpc-timeout")
+  if timeout and not (is_grpc and string.find(timeout, "^%d%d?%d?%d?%d?%d?%d?%d?[HMSmun]$")) then
+    headers:remove("grpc-timeout")
+  end
+  local encoding = headers:get("grpc-encoding")
+  if encoding and not (is_grpc and string.find("|identity|gzip|deflate|", "|" .. encoding .. "|", 1, true)) then
+    headers:remove("grpc-encoding")
+  end
+
   local path = headers:get(":path") or ""
   local is_stream = string.find(path, "^[^?]*:stream%f[?%z]") ~= nil
   handle:streamInfo():dynamicMetadata():set("entasis", "stream", is_stream) -- set at all: this filter was reached
+  -- The transcoder would read a body into the request, over what the path says.
+  local length = tonumber(headers:get("content-length") or "0") or 0
+  local has_body = (length > 0 and length <= 65536) or headers:get("transfer-encoding") -- more is 413, further on
+  if not is_grpc and has_body and headers:get(":method") == "GET" then
+    handle:respond({[":status"] = "400"}, "a GET has no body")
+    return
+  end
   -- The transcoder would pass the bytes on, and protobuf refuses them with an error that explains nothing.
   if string.find(path, "%%[89A-Fa-f]") and not is_utf8(percent_decoded(path)) then
     handle:respond({[":status"] = "400"}, "the path or the query is not UTF-8")

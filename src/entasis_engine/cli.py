@@ -40,9 +40,10 @@ Feed = Annotated[str | None, typer.Option(help="Source of market data: simulated
 Symbols = Annotated[str | None, typer.Option(help="Instruments to serve, such as BTC-USDT,ETH-USDT.")]
 Frames = Annotated[list[Path] | None, typer.Option(help="Recorded frames, in order; repeat for several files.")]
 Candles = Annotated[list[Path] | None, typer.Option(help="Candle files (btcusdt-5m-….csv.gz); repeat for several.")]
-Speed = Annotated[float | None, typer.Option(help="Speed of a recording or simulation; 0 plays as fast as possible.")]
-Host = Annotated[str | None, typer.Option(help="Loopback address to listen on.")]
-Engine = Annotated[str, typer.Option(help="The engine: host:port, or unix:/path.")]
+Speed = Annotated[float | None, typer.Option(help="Speed of the market; 0 plays a recording as fast as possible.")]
+Engine = Annotated[
+    str | None, typer.Option(help="The engine: host:port, or unix:/path.", show_default="the port of ENTASIS_GRPC_PORT")
+]
 
 
 @app.command()
@@ -83,24 +84,30 @@ def engine(
 
 @serve.command()
 def bridge(
-    engine: Engine = "127.0.0.1:50051",
+    engine: Engine = None,
     port: Annotated[int | None, typer.Option(help="WebSocket port; 0 takes a free one.")] = None,
     unix: Annotated[Path | None, typer.Option(help="A unix socket to serve instead of the port.")] = None,
 ) -> None:
     """The WebSocket bridge alone, as a client of an engine elsewhere on this machine."""
     settings = _settings(websocket_port=port)
-    _run(settings, partial(_serve_bridge, settings, engine, unix))
+    _run(settings, partial(_serve_bridge, settings, engine or _local(settings, settings.grpc_port), unix))
 
 
 @serve.command()
 def edge(
-    engine: Engine = "127.0.0.1:50051",
-    bridge: Annotated[str, typer.Option(help="The WebSocket bridge: host:port, or unix:/path.")] = "127.0.0.1:8081",
+    engine: Engine = None,
+    bridge: Annotated[
+        str | None,
+        typer.Option(
+            help="The WebSocket bridge: host:port, or unix:/path.", show_default="the port of ENTASIS_WEBSOCKET_PORT"
+        ),
+    ] = None,
     port: Annotated[int | None, typer.Option(help="Port of REST, gRPC and WebSocket; 0 takes a free one.")] = None,
 ) -> None:
     """Envoy alone, in front of an engine and a bridge that run elsewhere on this machine."""
     settings = _settings(rest_port=port)
-    _run(settings, partial(_serve_edge, settings, engine, bridge))
+    engine = engine or _local(settings, settings.grpc_port)
+    _run(settings, partial(_serve_edge, settings, engine, bridge or _local(settings, settings.websocket_port)))
 
 
 def main() -> None:
@@ -123,7 +130,7 @@ async def _up(settings: Settings, signals: _Signals) -> None:
         run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="entasis-")))
         engine_socket, bridge_socket = run_dir / "engine.sock", run_dir / "bridge.sock"
         engine = await stack.enter_async_context(_engine(settings, str(engine_socket)))
-        metrics_port = _serve_metrics(stack, settings)
+        metrics_port = _serve_metrics(stack, settings.host, settings.metrics_port, "ENTASIS_METRICS_PORT")
         channel = await stack.enter_async_context(_channel(f"unix:{engine_socket}"))
         bridge = await stack.enter_async_context(open_bridge(settings, channel=channel, unix_path=str(bridge_socket)))
         edge = await stack.enter_async_context(
@@ -159,7 +166,7 @@ async def _serve_engine(settings: Settings, unix: Path | None, signals: _Signals
         engine = await stack.enter_async_context(
             _engine(settings, str(unix) if unix else None, notice_seconds=settings.notice_seconds)
         )
-        metrics_port = _serve_metrics(stack, settings)
+        metrics_port = _serve_metrics(stack, settings.host, settings.metrics_port, "ENTASIS_METRICS_PORT")
         _ready(
             f"engine on the {settings.feed} market of {', '.join(engine.symbols)}",
             ("gRPC", f"{_bracketed(settings.host)}:{engine.grpc_port}"),
@@ -172,7 +179,7 @@ async def _serve_bridge(settings: Settings, engine: str, unix: Path | None, sign
     from entasis_engine.websocket.bridge import open_bridge
 
     async with AsyncExitStack() as stack:
-        metrics_port = _serve_metrics(stack, settings)
+        metrics_port = _serve_metrics(stack, settings.host, settings.bridge_metrics_port, "ENTASIS_BRIDGE_METRICS_PORT")
         channel = await stack.enter_async_context(_channel(engine))
         opened = await stack.enter_async_context(
             open_bridge(
@@ -230,10 +237,15 @@ async def _channel(target: str) -> AsyncIterator[Any]:
         yield channel
 
 
-def _serve_metrics(stack: AsyncExitStack, settings: Settings) -> int:
+def _serve_metrics(stack: AsyncExitStack, host: str, port: int, setting: str) -> int:
     from entasis_engine.telemetry.metrics import serve_metrics
 
-    return stack.enter_context(serve_metrics(settings.host, settings.metrics_port))
+    try:
+        return stack.enter_context(serve_metrics(host, port))
+    except OSError as error:
+        raise _UnusableError(
+            f"Cannot serve metrics on port {port}: {error.strerror}. Choose another: {setting}."
+        ) from None
 
 
 def _endpoint(target: str) -> Any:
@@ -258,7 +270,8 @@ def _settings(**given: Any) -> Settings:
     except ValidationError as error:
         for fault in error.errors():
             name = "_".join(str(part) for part in fault["loc"])
-            screen.print(f"[red]ENTASIS_{name.upper()}[/]: {fault['msg']} (given: {fault['input']!r})")
+            told = escape(f"{fault['msg']} (given: {fault['input']!r})")
+            screen.print(f"[red]ENTASIS_{name.upper()}[/]: {told}", soft_wrap=True)
         raise typer.Exit(2) from None
 
 
@@ -271,7 +284,7 @@ def _of_feed(
         "recorded_frames": tuple(frames) if frames else None,
         "recorded_candles": tuple(candles) if candles else None,
         "recorded_speed": speed,
-        "simulated_speed": speed if feed != "recorded" else None,
+        "simulated_speed": speed if speed or feed == "simulated" else None,
     }
 
 
@@ -293,7 +306,7 @@ def _run(settings: Settings, main: Callable[[_Signals], Awaitable[None]]) -> Non
         cause = _first_cause(error)
         if not isinstance(cause, EdgeError | FeedError | PortTakenError | DatabaseError | OSError | _UnusableError):
             raise
-        screen.print(f"[red]Cannot go on:[/] {cause}", soft_wrap=True)
+        screen.print(f"[red]Cannot go on:[/] {escape(str(cause))}", soft_wrap=True)
         raise typer.Exit(1) from None
 
 
@@ -349,10 +362,14 @@ class _Signals:
 
 
 def _ready(title: str, *rows: tuple[str, str]) -> None:
-    screen.print(f"\n[bold green]Entasis is up[/]: {title}\n", soft_wrap=True)
+    screen.print(f"\n[bold green]Entasis is up[/]: {escape(title)}\n", soft_wrap=True)
     for name, value in rows:  # one unbroken line each, so that a command can be copied
         screen.print(f"  [bold]{name:<10}[/]{escape(value)}", soft_wrap=True)
     screen.print("\nCtrl-C ends it.")
+
+
+def _local(settings: Settings, port: int) -> str:
+    return f"{_bracketed(settings.host)}:{port}"
 
 
 def _bracketed(host: str) -> str:

@@ -30,7 +30,10 @@ class Settings(BaseSettings):
     envoy_admin_port: Port = Field(9901, description="Envoy's own administration page.")
     grpc_port: Port = Field(50051, description="The engine's gRPC port.")
     websocket_port: Port = Field(8081, description="The WebSocket bridge, where it runs without Envoy's unix socket.")
-    metrics_port: Port = Field(9464, description="Prometheus metrics of the engine and the bridge.")
+    metrics_port: Port = Field(9464, description="Prometheus metrics of the engine, and of the bridge beside it.")
+    bridge_metrics_port: Port = Field(
+        9465, description="Prometheus metrics of a bridge alone (`entasis serve bridge`)."
+    )
 
     # Where market data comes from.
     feed: Literal["simulated", "recorded", "live"] = Field("simulated", description="Source of market data.")
@@ -67,6 +70,9 @@ class Settings(BaseSettings):
     )
     drain_seconds: float = Field(3.0, ge=0, description="How long calls in flight may take to end on shutdown.")
     websocket_clients_max: PositiveInt = Field(5000, description="Open WebSockets; one more is refused.")
+    websocket_clients_per_address_max: PositiveInt = Field(
+        2000, description="Open WebSockets of one address; one more is refused."
+    )
     websocket_subscriptions_max: PositiveInt = Field(512, description="Subscriptions of one WebSocket.")
     websocket_frame_bytes_max: PositiveInt = Field(16_384, description="Largest frame a WebSocket client may send.")
     websocket_buffer_bytes_max: PositiveInt = Field(

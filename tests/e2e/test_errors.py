@@ -116,6 +116,10 @@ REST = [
     ("/api/v1/market/orderbook/FOO-BAR", 404, 5, "MARKET_001", ()),
     ("/api/v1/market/prices?symbols=btc", 400, 3, "MARKET_001", ("symbols[0]",)),
     ("/api/v1/market/price/BTC-USDT?symbol=ETH-USDT", 400, 3, "REQUEST_001", ("symbol",)),
+    ("/api/v1/market/price/BTC-USDT/?symbol=ETH-USDT", 400, 3, "REQUEST_001", ("symbol",)),
+    ("/api/v1/market/history/BTC-USDT?page_size=1&pageSize=2", 400, 3, "REQUEST_001", ("page_size",)),
+    ("/api/v1/market/history/BTC-USDT?start.seconds=1", 400, 3, "REQUEST_001", ("start",)),
+    ("/api/v1/market/prices?symbols=BTC-USDT,btc", 400, 3, "MARKET_001", ("symbols[0]",)),
     ("/api/v1/market/price/BTC-USDT?colour=red", 400, 3, "REQUEST_001", None),
     ("/api/v1/market/history/BTC-USDT?interval=2h", 400, 3, "REQUEST_001", ("interval",)),
     ("/api/v1/market/history/BTC-USDT?interval=1h&interval=1m", 400, 3, "REQUEST_001", ("interval",)),
@@ -150,6 +154,50 @@ def test_rest_errors_have_the_documented_body(
     check(body, code, reason, fields or ())
     assert headers["x-error-code"] == reason
     assert headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("foo-bin", "!!!"),
+        ("grpc-trace-bin", "%%%"),
+        ("grpc-timeout", "abc"),
+        ("grpc-encoding", "bogus"),
+        ("grpc-previous-rpc-attempts", "abc"),
+        ("grpc-status", "abc"),
+        ("x-large", "a" * 15_000),
+    ],
+)
+def test_headers_that_mean_something_to_grpc_alone_do_no_harm(up: Running, name: str, value: str) -> None:
+    """A REST caller's header that gRPC would stumble over spoils neither this call nor gRPC calls after it."""
+    assert up.get("/api/v1/market/price/BTC-USDT", {name: value})[0] == 200
+    for _ in range(5):
+        with grpc.insecure_channel(up.grpc) as channel:
+            assert MarketServiceStub(channel).GetPrice(pb.GetPriceRequest(symbol="BTC-USDT"), timeout=5).price
+
+
+def test_grpc_headers_that_are_malformed_harm_nobody_else(up: Running) -> None:
+    """A gRPC caller's malformed deadline or binary header spoils no call of anybody else."""
+    for metadata in ([("foo-bin", b"x")], [("x-trace-bin", bytes(range(256)))]):
+        with grpc.insecure_channel(up.grpc) as channel:
+            stub = MarketServiceStub(channel)
+            assert stub.GetPrice(pb.GetPriceRequest(symbol="BTC-USDT"), timeout=5, metadata=metadata).price
+
+
+@pytest.mark.parametrize("path", ["price/BTC-USDT", "orderbook/BTC-USDT", "history/BTC-USDT"])
+def test_a_body_cannot_change_what_the_path_says(up: Running, path: str) -> None:
+    """A GET with a body is refused: it would win over the path, and the answer be of another instrument."""
+    host, port = up.grpc.split(":")
+    body = b'{"symbol":"ETH-USDT"}'
+    with socket.create_connection((host, int(port)), timeout=20) as raw:
+        raw.sendall(
+            f"GET /api/v1/market/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+            + body
+        )
+        answer = b"".join(iter(lambda: raw.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400"), answer
+    check(json.loads(answer.partition(b"\r\n\r\n")[2]), 3, "REQUEST_001")
 
 
 @pytest.mark.parametrize("path", [case[0] for case in REST if case[3] != "REQUEST_002"])

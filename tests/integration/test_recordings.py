@@ -18,7 +18,8 @@ from entasis_engine.exchanges.binance import BookTicker, FrameDecoder
 from entasis_engine.exchanges.feed import BookDelta, BookSnapshot, Candle, Event, Interval, Trade
 from entasis_engine.exchanges.recorded import RecordedFeed, read_candles
 from entasis_engine.market.book import OrderBook
-from entasis_engine.market.hub import ClosedCandle, Hub
+from entasis_engine.market.candles import ClosedCandle
+from entasis_engine.market.hub import Hub
 from entasis_engine.market.instruments import Instruments
 
 pytestmark = pytest.mark.data

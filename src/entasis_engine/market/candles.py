@@ -42,6 +42,15 @@ class Closed(msgspec.Struct, frozen=True):
     """False where trades may be missing: the feed did not cover the interval from its start to its end."""
 
 
+class ClosedCandle(msgspec.Struct, frozen=True):
+    """A candle that has just closed, for whoever keeps candles."""
+
+    symbol: str
+    interval: Interval
+    candle: Candle
+    complete: bool
+
+
 class MinuteFolder:
     """Folds the trades of one instrument into one-minute candles; longer ones are folded from these.
 

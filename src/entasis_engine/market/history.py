@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import zlib
 from datetime import datetime
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ class Page(NamedTuple):
     start: datetime
     end: datetime
     size: int
+    latest: bool
+    """Whether the last `size` candles before `end` are meant, and `start` only says how far back they can be."""
     asked: str
     """The question as it was asked; a token answers only the same one again."""
 
@@ -41,20 +44,26 @@ def plan(request: pb.GetHistoryRequest, now: datetime) -> Page:
     if request.page_token:
         return _continued(request.page_token, interval, size, asked)
     until = end or now
-    return Page(interval, start or _page_before(until, now, interval, size), until, size, asked)
+    if start is not None:
+        return Page(interval, start, until, size, False, asked)
+    # One candle more: the newest one that is over by the clock may be a moment away from being known.
+    return Page(interval, _page_before(until, now, interval, size + 1), until, size, True, asked)
 
 
 def next_token(page: Page, following: datetime) -> str:
     """The token of the page after this one, which begins with the candle that opens at `following`."""
     text = f"{page.asked}|{to_milliseconds(following)}|{to_milliseconds(page.end)}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(f"{text}|{_checksum(text)}".encode()).decode().rstrip("=")
 
 
 def _continued(token: str, interval: Interval, size: int, asked: str) -> Page:
     try:
-        text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+        padded = (token + "=" * (-len(token) % 4)).encode("ascii")
+        text, checksum = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii").rsplit("|", 1)
         its_question, start, end = text.rsplit("|", 2)
-        page = Page(interval, from_milliseconds(int(start)), from_milliseconds(int(end)), size, asked)
+        page = Page(interval, from_milliseconds(int(start)), from_milliseconds(int(end)), size, False, asked)
+        if checksum != _checksum(text) or not EPOCH <= page.start <= page.end:
+            its_question = ""
     except (ValueError, OverflowError, binascii.Error):
         its_question = ""
     if its_question != asked:
@@ -64,6 +73,11 @@ def _continued(token: str, interval: Interval, size: int, asked: str) -> Page:
             "이전 페이지의 next_page_token이어야 하며 symbol, interval, start, end는 그대로여야 합니다",
         )
     return page
+
+
+def _checksum(text: str) -> str:
+    """Shows damage; a token is no secret and guards none."""
+    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _page_before(end: datetime, now: datetime, interval: Interval, size: int) -> datetime:

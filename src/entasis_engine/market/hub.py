@@ -11,8 +11,6 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-import msgspec
-
 from entasis.market.v1 import market_pb2 as pb
 from entasis_engine.errors import EntasisError
 from entasis_engine.exchanges.feed import (
@@ -27,10 +25,9 @@ from entasis_engine.exchanges.feed import (
 )
 from entasis_engine.market import wire
 from entasis_engine.market.book import OrderBook
-from entasis_engine.market.candles import Aggregate, Closed, MinuteFolder, RollingVolume
+from entasis_engine.market.candles import Aggregate, Closed, ClosedCandle, MinuteFolder, RollingVolume
 from entasis_engine.market.instruments import Instruments
 from entasis_engine.market.mailbox import Mailbox, NewestOnly
-from entasis_engine.telemetry import metrics
 from entasis_engine.times import Clock, Monotonic, to_milliseconds
 
 RESUME_UPDATES_MAX = 1024
@@ -41,15 +38,6 @@ CLOSE_GRACE = timedelta(seconds=2)
 KEYS_PER_SYMBOL = 8
 
 LONGER = (Interval.FIVE_MINUTES, Interval.HOUR, Interval.DAY)
-
-
-class ClosedCandle(msgspec.Struct, frozen=True):
-    """A candle that has just closed, for whoever keeps candles."""
-
-    symbol: str
-    interval: Interval
-    candle: Candle
-    complete: bool
 
 
 class _State:
@@ -140,23 +128,31 @@ class Hub:
             self._notice_silence(state)
         return closed
 
-    def closed_late(self, symbol: str, interval: Interval, candle: Candle) -> None:
-        """Publish a candle that was not seen whole, now that the exchange has told it, and fold it on."""
+    def closed_late(self, symbol: str, interval: Interval, candle: Candle) -> list[ClosedCandle]:
+        """Publish a candle that was not seen whole, now that the exchange has told it, and fold it on; returns the
+        longer candles that closed by it.
+        """
         state = self._states[symbol]
-        if interval is Interval.MINUTE:
-            self.fill(symbol, candle)
+        closed = self.fill(symbol, candle) if interval is Interval.MINUTE else []
         if readers := state.candle_readers.get(interval):
             _put_all(readers, *_encoded_candle(state, interval, candle, closed=True))
+        return closed
 
-    def fill(self, symbol: str, minute: Candle) -> None:
-        """Take in a closed minute of the past that was not seen whole, or not at all."""
+    def fill(self, symbol: str, minute: Candle) -> list[ClosedCandle]:
+        """Take in a closed minute of the past that was not seen whole, or not at all; returns the longer candles that
+        turned out to be over.
+        """
         state = self._states[symbol]
         current = state.minute.current
         state.volume.add(minute)
         state.encoded_price = None
+        closed = []
         for aggregate in state.longer.values():
-            aggregate.advance(minute.open_time if current is None else current.open_time)
+            over = aggregate.advance(minute.open_time if current is None else current.open_time)
+            if over is not None and current is not None:  # what was over before the feed began is history already
+                closed.append(over)
             aggregate.add(minute)
+        return self._publish_closed(state, closed)
 
     # What readers ask.
 
@@ -231,7 +227,6 @@ class Hub:
         try:
             yield mailbox
         finally:
-            metrics.CONFLATED.inc(mailbox.conflated)
             for group in readers:
                 group.discard(mailbox)
 
@@ -288,6 +283,10 @@ class Hub:
                     aggregate.add(minute.candle)
                 after = aggregate.advance(minute.candle.open_time + Interval.MINUTE.length)
                 closed += [longer for longer in (before, after) if longer is not None]
+        return self._publish_closed(state, closed)
+
+    @staticmethod
+    def _publish_closed(state: _State, closed: Sequence[Closed]) -> list[ClosedCandle]:
         for one in closed:
             readers = state.candle_readers.get(one.interval)
             if readers and one.complete:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import structlog
 
 from entasis_engine.exchanges.feed import Candle, Feed, Interval
-from entasis_engine.market.candles import open_time_of
+from entasis_engine.market.candles import ClosedCandle, open_time_of
 from entasis_engine.storage.candles import CandleStore
+from entasis_engine.telemetry import metrics
 
 log = structlog.get_logger()
 
@@ -69,8 +70,8 @@ class CandleKeeper:
         store: CandleStore,
         feed: Feed,
         *,
-        on_history: Callable[[str, Candle], None],
-        on_closed_late: Callable[[str, Interval, Candle], None],
+        on_history: Callable[[str, Candle], Sequence[ClosedCandle]],
+        on_closed_late: Callable[[str, Interval, Candle], Sequence[ClosedCandle]],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
@@ -92,6 +93,17 @@ class CandleKeeper:
         self._unwritten[symbol, interval][candle.open_time] = candle
         self._editions[symbol, interval] += 1
         await self._queue.put((symbol, interval, candle))
+
+    async def keep_closed(self, closed: Sequence[ClosedCandle]) -> None:
+        """Keep those that were seen whole, and ask the exchange for the others."""
+        for one in closed:
+            metrics.candles_closed(one.interval.value, "yes" if one.complete else "no").inc()
+            if one.interval is Interval.MINUTE:
+                self.followed(one.symbol, one.candle.open_time)
+            if one.complete:
+                await self.keep(one.symbol, one.interval, one.candle)
+            else:
+                self.want(one.symbol, one.interval, one.candle.open_time)
 
     def want(self, symbol: str, interval: Interval, open_time: datetime) -> None:
         """Ask the exchange for a closed candle that was not seen whole."""
@@ -187,7 +199,7 @@ class CandleKeeper:
             if interval is Interval.MINUTE:
                 day_ago = min(open_time_of(now, Interval.DAY), now - timedelta(days=1))
                 for minute in await self.read(symbol, interval, day_ago, now, limit=2 * 24 * 60):
-                    self._on_history(symbol, minute)
+                    await self.keep_closed(self._on_history(symbol, minute))
 
     async def fill_wanted_forever(self) -> None:
         """Fetch the candles that were not seen whole, as they are asked for and have settled.
@@ -202,7 +214,7 @@ class CandleKeeper:
             symbol, interval = wanted.symbol, wanted.interval
             candles = await self._fill(symbol, interval, wanted.open_time, wanted.open_time + interval.length)
             for candle in candles or ():
-                self._on_closed_late(symbol, interval, candle)
+                await self.keep_closed(self._on_closed_late(symbol, interval, candle))
             if candles is not None and not candles and wanted.attempt < EMPTY_ANSWERS_MAX:
                 self._ask(self._feed.now() + SETTLE, symbol, interval, wanted.open_time, wanted.attempt + 1)
 

@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from collections.abc import Hashable
 
+from entasis_engine.telemetry import metrics
+
 # gRPC clients take 4 MiB in one message unless they were told otherwise.
 BATCH_BYTES_MAX = 1024 * 1024
 
@@ -57,7 +59,9 @@ class Mailbox:
         self._waiting = deque(newest.items())
         while len(self._waiting) >= self._capacity:
             self._waiting.popleft()
-        self.conflated += before - len(self._waiting)
+        left_out = before - len(self._waiting)
+        self.conflated += left_out
+        metrics.CONFLATED.inc(left_out)
 
 
 class NewestOnly(Mailbox):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from entasis_engine.exchanges.feed import Feed, Instrument, Interval
-from entasis_engine.market.hub import ClosedCandle, Hub
+from entasis_engine.exchanges.feed import Feed, Instrument
+from entasis_engine.market.hub import Hub
 from entasis_engine.market.instruments import Instruments
 from entasis_engine.market.keeper import CandleKeeper
 from entasis_engine.storage.candles import CandleStore
@@ -75,22 +75,11 @@ async def _read_feed(feed: Feed, hub: Hub, keeper: CandleKeeper) -> None:
     counted = metrics.EVENTS.labels(feed.exchange)
     async for events in feed.events():
         counted.inc(len(events))
-        await _keep(hub.apply(events), keeper)
+        await keeper.keep_closed(hub.apply(events))
     log.info("feed.ended", exchange=feed.exchange)
 
 
 async def _advance_forever(feed: Feed, hub: Hub, keeper: CandleKeeper) -> None:
     while True:
-        await _keep(hub.advance(feed.now()), keeper)
+        await keeper.keep_closed(hub.advance(feed.now()))
         await asyncio.sleep(ADVANCE_SECONDS)
-
-
-async def _keep(closed: Sequence[ClosedCandle], keeper: CandleKeeper) -> None:
-    for one in closed:
-        metrics.candles_closed(one.interval.value, "yes" if one.complete else "no").inc()
-        if one.interval is Interval.MINUTE:
-            keeper.followed(one.symbol, one.candle.open_time)
-        if one.complete:
-            await keeper.keep(one.symbol, one.interval, one.candle)
-        else:
-            keeper.want(one.symbol, one.interval, one.candle.open_time)

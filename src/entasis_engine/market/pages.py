@@ -13,9 +13,9 @@ from entasis_engine.market.history import Page, next_token
 from entasis_engine.market.keeper import CandleKeeper
 from entasis_engine.times import MILLISECOND
 
-PAGES_MAX = 256  # of at most 62 KiB
+PAGES_MAX = 256  # of at most about 100 KiB
 
-_Key = tuple[str, Interval, datetime, datetime, int]
+_Key = tuple[str, Interval, datetime, datetime, int, bool]
 
 
 class HistoryPages:
@@ -29,11 +29,20 @@ class HistoryPages:
         """The encoded `GetHistoryResponse`."""
         # Open times lie on a grid, so bounds between two of its points mean the same as the later one.
         interval = page.interval
-        key = (instrument.symbol, interval, _on_grid(page.start, interval), _on_grid(page.end, interval), page.size)
+        key = (
+            instrument.symbol,
+            interval,
+            _on_grid(page.start, interval),
+            _on_grid(page.end, interval),
+            page.size,
+            page.latest,
+        )
         edition = self._keeper.edition(instrument.symbol, interval)
         known = self._pages.get(key)
         if known is None or known[0] != edition:
             candles = await self._keeper.read(instrument.symbol, interval, page.start, page.end, page.size + 1)
+            if page.latest:
+                candles = candles[-page.size :]
             encoded = pb.GetHistoryResponse(
                 symbol=instrument.symbol,
                 data=[wire.candle(instrument, candle) for candle in candles[: page.size]],

@@ -13,7 +13,7 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from entasis_engine.errors import EntasisError, FieldFault, field_error
+from entasis_engine.errors import field_error
 from entasis_engine.rpc.violations import refusal
 
 CACHED_REQUESTS_MAX = 4096
@@ -52,42 +52,50 @@ class QueryRules:
         rule = method.GetOptions().Extensions[annotations_pb2.http]
         templates = [binding.get or binding.post or binding.delete for binding in (rule, *rule.additional_bindings)]
         self._paths = [re.compile(_as_pattern(template)) for template in templates if template]
-        self._single = {field.name for field in method.input_type.fields if not field.is_repeated}
+        fields = method.input_type.fields
+        # A transcoder takes a field by its name and by its JSON name.
+        self._names = {name: field.name for field in fields for name in (field.name, field.json_name)}
+        self._single = {field.name for field in fields if not field.is_repeated}
 
     def check(self, original_path: str) -> None:
-        """Check a REST call by the path that the transcoder was given. Raises REQUEST_001."""
+        """Check a REST call's query by the path that the transcoder was given. Raises REQUEST_001."""
         path, _, query = original_path.partition("?")
         if not query:
             return
         in_path = self._in_path(path)
         seen: dict[str, str] = {}
-        for name, value in parse_qsl(query, keep_blank_values=True):
+        for given, value in parse_qsl(query, keep_blank_values=True):
+            name = self._names.get(given.partition(".")[0], given)
+            if name in self._single and "." in given:
+                raise field_error(name, f"must be given whole, not as '{given[:64]}'", "전체 값으로 지정해야 합니다")
             if name in in_path and value != in_path[name]:
-                raise EntasisError(
-                    "REQUEST_MALFORMED",
-                    faults=[
-                        FieldFault(
-                            name,
-                            {
-                                "en": f"the query says '{value[:64]}', the path '{in_path[name][:64]}'",
-                                "ko": f"쿼리는 '{value[:64]}', 경로는 '{in_path[name][:64]}'입니다",
-                            },
-                        )
-                    ],
+                raise field_error(
+                    name,
+                    f"the query says '{value[:64]}', the path '{in_path[name][:64]}'",
+                    f"쿼리는 '{value[:64]}', 경로는 '{in_path[name][:64]}'입니다",
                 )
             if name in self._single and seen.setdefault(name, value) != value:
                 raise field_error(name, "is given twice, with different values", "서로 다른 값이 두 번 지정되었습니다")
+
+    def check_request(self, original_path: str, request: Message) -> None:
+        """Check that what the transcoder made of a REST call is what the path says: a body may have changed it."""
+        for name, value in self._in_path(original_path.partition("?")[0]).items():
+            if getattr(request, name) != value:
+                raise field_error(name, "is not what the path says", "경로와 다릅니다")
 
     def _in_path(self, path: str) -> dict[str, str]:
         for pattern in self._paths:
             if matched := pattern.fullmatch(path):
                 return {name: unquote(value) for name, value in matched.groupdict().items()}
-        return {}
+        # What the transcoder understands and we do not cannot be compared, so it is not let pass.
+        raise field_error("path", "is not as the contract has it", "계약에 정의된 경로가 아닙니다")
 
 
 def _as_pattern(template: str) -> str:
     parts = re.split(r"\{(\w+)\}", template)
-    return "".join(f"(?P<{part}>[^/]+)" if position % 2 else re.escape(part) for position, part in enumerate(parts))
+    return (
+        "".join(f"(?P<{part}>[^/]+)" if position % 2 else re.escape(part) for position, part in enumerate(parts)) + "/?"
+    )
 
 
 def snake_case(name: str) -> str:

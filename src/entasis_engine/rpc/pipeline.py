@@ -158,9 +158,13 @@ def _validated(behaviour: Callable[[Any, Call], Any], method: MethodDescriptor) 
     def validated(encoded: bytes, call: Call) -> Any:
         if len(encoded) > REQUEST_BYTES_MAX:
             raise EntasisError("TOO_LARGE", limit=str(REQUEST_BYTES_MAX))
-        if original_path := call.header("x-envoy-original-path"):
+        original_path = call.header("x-envoy-original-path")
+        if original_path:
             query_rules.check(original_path)
-        return behaviour(decode(encoded), call)
+        request = decode(encoded)
+        if original_path:
+            query_rules.check_request(original_path, request)
+        return behaviour(request, call)
 
     return validated
 

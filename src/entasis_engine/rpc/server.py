@@ -20,6 +20,9 @@ MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_concurrent_streams", 1000),
+    # Envoy refuses headers beyond 60 KiB in our words; gRPC's own limit of 8 KiB would come first and say others.
+    ("grpc.max_metadata_size", 128 * 1024),
+    ("grpc.absolute_max_metadata_size", 256 * 1024),
     # Two engines on one port would share its calls unevenly and hide that the port was taken.
     ("grpc.so_reuseport", 0),
     # A client that vanished without a word is noticed within a minute and a half.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from entasis_engine.errors import EntasisError, FieldFault, Language
 
 QUOTED_CHARACTERS_MAX = 64
+SYMBOL = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
 # The whole error travels in the trailers of a response, and clients take only 8 KiB of those.
 FAULTS_MAX = 8
 
@@ -50,6 +52,9 @@ def refusal(violations: Sequence[Any]) -> EntasisError:
         field = _field(violation)
         value = str(violation.field_value)[:QUOTED_CHARACTERS_MAX]
         if violation.proto.rule_id == "string.pattern" and field.partition("[")[0] in {"symbol", "symbols"}:
+            # Several may be joined by commas: name the one that is wrong.
+            parts = str(violation.field_value).split(",") if field.startswith("symbols") else [value]
+            value = next((part for part in parts if not SYMBOL.fullmatch(part)), value)[:QUOTED_CHARACTERS_MAX]
             symbol = symbol if symbol is not None else value
             words = _SYMBOL
         else:

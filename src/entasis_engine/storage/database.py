@@ -47,7 +47,6 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     Raises `DatabaseError` where it cannot be opened.
     """
     file = _file_of(url)
-    file.parent.mkdir(parents=True, exist_ok=True)
     with _sole_owner(file):
         async with _opened(file) as database:
             yield database
@@ -56,7 +55,14 @@ async def open_database(url: str) -> AsyncIterator[Database]:
 @contextmanager
 def _sole_owner(file: Path) -> Iterator[None]:
     """Holds a lock beside the file while it is open here; the system frees it however the process ends."""
-    with file.with_name(f"{file.name}.lock").open("a") as lock:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.with_name(f"{file.name}.lock").open("a")
+    except OSError as error:
+        raise DatabaseError(
+            f"Cannot keep the database in {file.parent}: {error.strerror}. Choose another folder: ENTASIS_DATA_DIR."
+        ) from None
+    with lock:
         if fcntl is not None:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,9 +99,17 @@ def _file_of(url: str) -> Path:
         parsed = URL.create("unreadable")
     if parsed.drivername != "sqlite+aiosqlite" or not parsed.database or parsed.database == ":memory:":
         raise DatabaseError(
-            f"ENTASIS_DATABASE_URL must be a SQLite file (sqlite+aiosqlite:///path/to/file.db), not '{url}'."
+            "ENTASIS_DATABASE_URL must be a SQLite file (sqlite+aiosqlite:///path/to/file.db), "
+            f"not '{_without_password(url)}'."
         )
     return Path(parsed.database).absolute()
+
+
+def _without_password(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
 
 
 def _connections(database: str, *, at_most: int, **query: str) -> AsyncEngine:

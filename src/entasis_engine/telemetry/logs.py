@@ -32,7 +32,7 @@ def configure(level: str, style: Literal["auto", "console", "json"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]  # locals may hold secrets
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

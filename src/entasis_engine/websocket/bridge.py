@@ -12,6 +12,7 @@ import logging
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias, cast
 
@@ -57,6 +58,8 @@ class Bridge:
         self._upstreams = Upstreams(channel, self._fanout, limits, tasks, on_refused=self._on_refused)
         self._sockets: set[Connection] = set()
         """Every socket, those too that have not finished their handshake."""
+        self._addresses: Counter[str] = Counter()
+        """How many of them each address has."""
         self.clients = 0
         """How many WebSockets are open."""
         self.port: int | None = None
@@ -104,6 +107,10 @@ class Bridge:
             await server.wait_closed()
         self._upstreams.close()
 
+    async def watch_engine(self) -> None:
+        """Notice an engine that hangs."""
+        await self._upstreams.watch_engine()
+
     async def keep_house(self) -> None:
         """Send heartbeats, and look after the clients that do not read."""
         while True:
@@ -129,15 +136,18 @@ class Bridge:
             self._leave(client, subscription.topic)
         if connection.admitted:
             self.clients -= 1
+            self._addresses -= Counter((connection.address,))  # which forgets those that have none left
             metrics.CLIENTS.dec()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        error = handshake.refusal(request, self._settings, self.clients)
+        address = handshake.address_of(connection, request)
+        error = handshake.refusal(request, self._settings, self.clients, self._addresses[address])
         if error is not None:
             return handshake.answer(connection, request, error)
-        # From here on it counts, so that many handshakes at once cannot overrun the limit.
-        cast("Connection", connection).admit(handshake.language_asked(request))
+        # From here on it counts, so that many handshakes at once cannot overrun the limits.
+        cast("Connection", connection).admit(handshake.language_asked(request), address)
         self.clients += 1
+        self._addresses[address] += 1
         metrics.CLIENTS.inc()
         return None
 
@@ -197,8 +207,12 @@ class Bridge:
                 if fault is not None:
                     outcomes[symbol] = fault
                     continue
+                try:
+                    topic = self._upstreams.hold(stream, resume_after=command.resume.get(symbol))
+                except EntasisError as error:
+                    outcomes[symbol] = error
+                    continue
                 room -= is_new
-                topic = self._upstreams.hold(stream, resume_after=command.resume.get(symbol))
                 held.append(topic)
                 outcomes[symbol] = topic
             await self._upstreams.settled(held)
@@ -294,11 +308,15 @@ async def open_bridge(
     async with asyncio.TaskGroup() as tasks:
         bridge = Bridge(settings, limits, channel, clock, tasks)
         await bridge.listen(unix_path=unix_path, host=host, port=port)
-        housekeeper = tasks.create_task(bridge.keep_house(), name="websocket housekeeping")
+        loops = (
+            tasks.create_task(bridge.keep_house(), name="websocket housekeeping"),
+            tasks.create_task(bridge.watch_engine(), name="websocket engine watch"),
+        )
         try:
             yield bridge
         finally:
-            housekeeper.cancel()
+            for loop in loops:
+                loop.cancel()
             await bridge.close()
             if unix_path is not None:
                 with contextlib.suppress(FileNotFoundError):

@@ -67,6 +67,7 @@ class Connection(ServerConnection):
         super().__init__(_Protocol(max_size=max_size, logger=library_protocol.logger), server, **options)
         self.client = Client(self, "en", limits=limits)
         self.admitted = False
+        self.address = ""
         self._owner = owner
         self._stall_seconds = limits.stall_seconds
         self._hang_up_seconds = limits.hang_up_seconds
@@ -76,9 +77,10 @@ class Connection(ServerConnection):
         self._unsent_bytes = 0
         self._stalled_since: float | None = None
 
-    def admit(self, language: Language) -> None:
+    def admit(self, language: Language, address: str) -> None:
         """The handshake is accepted."""
         self.admitted = True
+        self.address = address
         self.client.language = self.protocol.language = language
 
     def write(self, data: bytes) -> None:

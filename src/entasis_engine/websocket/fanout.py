@@ -83,6 +83,7 @@ class Topic:
         self._newest: _Entry | None = None
         self._notice: _Entry | None = None
         self._joined: dict[tuple[int, Language], bytes] = {}
+        self._newcomers: list[Client] = []
         self.sent = metrics.MESSAGES.labels(stream.channel)
         self.conflated = metrics.CONFLATED.labels(stream.channel)
 
@@ -101,7 +102,20 @@ class Topic:
         frame = text_frame(payload)
         self.seq = seq
         self._newest = _Entry(seq, frame, frame)
+        self._newcomers.clear()  # they get this one like everybody
         self._append(self._newest)
+
+    def restore(self, payload: bytes) -> None:
+        """The newest update once more, after the stream was opened again. Who has had it gets nothing; who came when
+        it could not be given, gets it now.
+        """
+        frame = text_frame(payload)
+        self._newest = _Entry(self.seq or 0, frame, frame)
+        newcomers, self._newcomers = self._newcomers, []
+        for client in newcomers:
+            if client in self.subscriptions:
+                self.sent.inc()
+                client.send([frame])
 
     def append_notice(self, error: EntasisError) -> None:
         """The data is not live from here on. What was newest is stale, so nobody gets it as a snapshot any more."""
@@ -109,6 +123,11 @@ class Topic:
         self._newest = None
         self._notice = _Entry(-1, english, korean)
         self._append(self._notice)
+
+    def welcome_later(self, client: Client) -> None:
+        """Note that a client came while there was nothing live to begin with."""
+        if client not in self._newcomers:
+            self._newcomers.append(client)
 
     def recover(self) -> None:
         """The data is live again. Nothing is said of it: the data speaks."""
@@ -301,6 +320,8 @@ class Fanout:
         else:
             opening = topic.latest(client.language)
         subscription.position = topic.end
+        if not topic.live:
+            topic.welcome_later(client)
         if opening:
             topic.sent.inc()
         return resumed, opening

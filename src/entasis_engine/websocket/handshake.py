@@ -14,17 +14,28 @@ from entasis_engine.websocket import metrics, protocol
 PATH = "/ws/market"
 
 
-def refusal(request: Request, settings: Settings, clients: int) -> EntasisError | None:
+def address_of(connection: ServerConnection, request: Request) -> str:
+    """The client's address: what Envoy states on the unix socket, and the peer's own anywhere else."""
+    peer = connection.remote_address
+    if isinstance(peer, tuple):
+        return str(peer[0])
+    return request.headers.get("x-client-ip", "")
+
+
+def refusal(request: Request, settings: Settings, clients: int, clients_of_address: int) -> EntasisError | None:
     """Why a handshake is refused, if it is. Who may connect is decided here and nowhere else.
 
     Args:
         clients: how many WebSockets are open.
+        clients_of_address: how many of them the same address has.
     """
     if request.path.partition("?")[0] != PATH:
         return EntasisError("NOTHING_HERE")
     if clients >= settings.websocket_clients_max:
         # Not this client's doing, and a balancer should try the next bridge: 503 rather than 429.
         return EntasisError("UNAVAILABLE")
+    if clients_of_address >= settings.websocket_clients_per_address_max:
+        return protocol.too_many(settings.websocket_clients_per_address_max, protocol.CONNECTIONS_PER_ADDRESS)
     return None
 
 

@@ -17,6 +17,12 @@ class Limits:
     """Messages kept per book or candle stream, where each replaces the one before and none can be asked for again."""
     linger_seconds: float = 30.0
     """How long a stream stays open after its last client left, so that a client that reconnects can resume."""
+    topics_max: int = 800
+    """Streams open to the engine, which takes 1000 on one connection."""
+    other_depths_max: int = 8
+    """Order book depths of one symbol open at once, beside the usual ones."""
+    watch_seconds: float = 5.0
+    """Pause between questions whether the engine lives."""
     answer_seconds: float = 3.0
     """How long a subscribe waits for the engine's first answer about a stream that was not open yet."""
     refusal_seconds: float = 0.1

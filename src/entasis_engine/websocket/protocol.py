@@ -17,7 +17,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from entasis.market.v1 import market_pb2
 from entasis_engine import times
-from entasis_engine.errors import CATALOGUE, EntasisError, Language, field_error, status_as_json
+from entasis_engine.errors import CATALOGUE, EntasisError, FieldFault, Language, field_error, status_as_json
 
 Channel = Literal["market", "orderbook", "candles"]
 IntervalName = Literal["1m", "5m", "1h", "1d"]
@@ -26,16 +26,24 @@ RequestId = str | int
 DEPTH_DEFAULT = 10
 INTERVAL_DEFAULT: IntervalName = "1m"
 HEARTBEAT_SECONDS_MAX = 3600
+SYMBOL_CHARACTERS_SHOWN = 64
 
 SUBSCRIPTIONS_PER_CONNECTION = "subscriptions on one connection"
 SYMBOLS_PER_MESSAGE = "symbols in one message"
 MESSAGES_PER_SECOND = "messages per second"
+STREAMS_OPEN = "streams open at once"
+DEPTHS_ALWAYS_OPEN = (5, 10, 20, 50, 100)
+DEPTHS_OPEN = f"order book depths of a symbol at once, beside {', '.join(map(str, DEPTHS_ALWAYS_OPEN))}"
+CONNECTIONS_PER_ADDRESS = "connections from one address"
 
 # The words above inside a Korean message; the metadata beside it stays as it is, since programs read that.
 _KOREAN_WORDS: Mapping[str, str] = {
     SUBSCRIPTIONS_PER_CONNECTION: "연결당 구독",
     SYMBOLS_PER_MESSAGE: "메시지당 심볼",
     MESSAGES_PER_SECOND: "초당 메시지",
+    STREAMS_OPEN: "동시에 열린 스트림",
+    DEPTHS_OPEN: f"심볼별 동시 호가 깊이 ({', '.join(map(str, DEPTHS_ALWAYS_OPEN))} 제외)",
+    CONNECTIONS_PER_ADDRESS: "주소당 연결",
 }
 
 # The contract's pattern for one symbol; anything else must not reach the engine, where a comma would name several.
@@ -215,7 +223,14 @@ def rejected(text: str, error: EntasisError) -> Rejected:
 
 def symbol_fault(symbol: str) -> EntasisError | None:
     """What is wrong with the form of a symbol, if anything."""
-    return None if _SYMBOL.fullmatch(symbol) else EntasisError("SYMBOL_MALFORMED", symbol=symbol)
+    if _SYMBOL.fullmatch(symbol):
+        return None
+    shown = symbol[:SYMBOL_CHARACTERS_SHOWN]
+    words: dict[Language, str] = {
+        "en": f"must be BASE-QUOTE in capitals, such as BTC-USDT, not '{shown}'",
+        "ko": f"'{shown}'이(가) 아니라 BTC-USDT처럼 대문자 BASE-QUOTE 형식이어야 합니다",
+    }
+    return EntasisError("SYMBOL_MALFORMED", faults=[FieldFault("symbols", words)], symbol=shown)
 
 
 def too_many(limit: int, what: str) -> EntasisError:

@@ -11,6 +11,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from entasis.market.v1 import market_pb2, market_pb2_grpc
 from entasis_engine.errors import EntasisError
@@ -24,6 +25,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # A host that vanishes says nothing; its silence is noticed by pings.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
 )
 """For whoever opens the channel that the bridge is given."""
 
@@ -56,6 +60,7 @@ class Upstreams:
             on_refused: tells clients of a topic that the engine refuses it, where they had been subscribed already.
         """
         self._stub = market_pb2_grpc.MarketServiceStub(channel)
+        self._health = health_pb2_grpc.HealthStub(channel)
         self._fanout = fanout
         self._limits = limits
         self._tasks = tasks
@@ -64,15 +69,33 @@ class Upstreams:
         self._feeders: dict[Topic, asyncio.Task[None]] = {}
         self._lingering: dict[Topic, asyncio.TimerHandle] = {}
         self._lost: set[Topic] = set()
+        self._calls: set[grpc.aio.UnaryStreamCall[Any, Any]] = set()
+
+    async def watch_engine(self) -> None:
+        """Notice an engine that hangs: its streams stay open and silent, so it is asked whether it lives."""
+        while True:
+            await asyncio.sleep(self._limits.watch_seconds)
+            if not self._calls:
+                continue
+            try:
+                await self._health.Check(health_pb2.HealthCheckRequest(), timeout=self._limits.answer_seconds)
+            except grpc.aio.AioRpcError as error:
+                # Any answer is a sign of life; an engine that cannot be reached ends its streams by itself.
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    for call in list(self._calls):
+                        call.cancel()
 
     def hold(self, stream: Stream, *, resume_after: int | None = None) -> Topic:
         """The topic of a stream, opened where it is not yet; `release` must follow.
 
         Args:
             resume_after: where a new topic had better begin, since its first client has everything up to there.
+
+        Raises LIMIT_002 where too many streams are open.
         """
         topic = self._topics.get(stream)
         if topic is None:
+            self._require_room(stream)
             replaced = stream.channel != "market"
             ring_frames_max = self._limits.ring_frames_max_replaced if replaced else self._limits.ring_frames_max
             topic = self._topics[stream] = Topic(stream, ring_frames_max=ring_frames_max)
@@ -83,6 +106,20 @@ class Upstreams:
             handle.cancel()
         topic.holders += 1
         return topic
+
+    def _require_room(self, stream: Stream) -> None:
+        """Each stream costs the engine an encoding at every change, so strangers may not open them without end."""
+        if len(self._topics) >= self._limits.topics_max:
+            raise protocol.too_many(self._limits.topics_max, protocol.STREAMS_OPEN)
+        if stream.channel == "orderbook" and stream.depth not in protocol.DEPTHS_ALWAYS_OPEN:
+            others = sum(
+                open_stream.symbol == stream.symbol
+                and open_stream.channel == "orderbook"
+                and open_stream.depth not in protocol.DEPTHS_ALWAYS_OPEN
+                for open_stream in self._topics
+            )
+            if others >= self._limits.other_depths_max:
+                raise protocol.too_many(self._limits.other_depths_max, protocol.DEPTHS_OPEN)
 
     def release(self, topic: Topic) -> None:
         """The opposite of `hold`."""
@@ -151,6 +188,7 @@ class Upstreams:
             patient: wait until the engine can be reached at all, rather than fail at once.
         """
         call = self._open(topic.stream, resume_after, patient)
+        self._calls.add(call)
         first = asyncio.ensure_future(call.read())
         try:
             # A stream that is well sends headers at once, but so may one that is refused right after; and a stream
@@ -165,6 +203,7 @@ class Upstreams:
                 self._take(topic, response)
                 response = await call.read()
         finally:
+            self._calls.discard(call)
             call.cancel()
             first.cancel()
 
@@ -185,7 +224,10 @@ class Upstreams:
         """Everything that one response brings, then one round to the clients."""
         if isinstance(response, market_pb2.StreamPricesResponse):
             for update in response.updates:
-                topic.append(update.seq, protocol.price(update))
+                if topic.seq is None or update.seq > topic.seq:
+                    topic.append(update.seq, protocol.price(update))
+                elif update.seq == topic.seq:
+                    topic.restore(protocol.price(update))
         elif isinstance(response, market_pb2.StreamOrderBooksResponse):
             for book in response.books:
                 topic.append(book.seq, protocol.book(book, topic.stream.depth))

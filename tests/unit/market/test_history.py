@@ -50,7 +50,8 @@ def test_left_out_the_page_is_that_of_the_specification() -> None:
     """Nothing but a symbol means the last page of hourly candles up to now."""
     page = plan(_request(), NOON)
     assert (page.interval, page.size, page.end) == (Interval.HOUR, PAGE_SIZE_DEFAULT, NOON)
-    assert page.start == NOON - PAGE_SIZE_DEFAULT * HOUR
+    assert page.latest
+    assert page.start == NOON - (PAGE_SIZE_DEFAULT + 1) * HOUR
 
 
 @given(
@@ -62,12 +63,12 @@ def test_left_out_the_page_is_that_of_the_specification() -> None:
 def test_a_page_without_a_start_holds_exactly_its_size(
     interval: Interval, size: int, now: datetime, end_offset: int | None
 ) -> None:
-    """Without a start there are as many closed candles before the end as one page holds, and none is left over."""
+    """Without a start a page has its size of closed candles before the end, even while the newest is not known yet."""
     end = {} if end_offset is None else {"end": _stamp(now + end_offset * SECOND)}
     page = plan(_request(interval=interval.value, page_size=size, **end), now)
     candles = _closed(page, now)
-    assert len(candles) == page.size == (min(size, PAGE_SIZE_MAX) or PAGE_SIZE_DEFAULT)
-    assert _token_after(page, candles) == ""
+    assert page.latest
+    assert len(candles) == page.size + 1 == (min(size, PAGE_SIZE_MAX) or PAGE_SIZE_DEFAULT) + 1
 
 
 @pytest.mark.parametrize(("asked", "given_size"), [(0, 500), (1, 1), (1000, 1000), (1001, 1000), (2**31 - 1, 1000)])
@@ -93,7 +94,7 @@ def test_pages_follow_each_other_without_gap_or_overlap(
         if not token:
             break
         assert len(candles) == size + 1
-    assert seen == [one.open_time for one in _closed(Page(interval, start, end, 10**6, ""), now)]
+    assert seen == [one.open_time for one in _closed(Page(interval, start, end, 10**6, False, ""), now)]
 
 
 def test_a_token_keeps_the_end_that_was_now() -> None:
@@ -105,7 +106,8 @@ def test_a_token_keeps_the_end_that_was_now() -> None:
 
 
 def _token() -> str:
-    return _token_after(plan(_request(page_size=1), NOON), [candle(NOON - 2 * HOUR, 1), candle(NOON - HOUR, 1)])
+    page = plan(_request(page_size=1, start=_stamp(NOON - 2 * HOUR)), NOON)
+    return _token_after(page, [candle(NOON - 2 * HOUR, 1), candle(NOON - HOUR, 1)])
 
 
 @pytest.mark.parametrize(
@@ -114,9 +116,10 @@ def _token() -> str:
 )
 def test_a_token_of_another_question_is_refused(changed: dict[str, object]) -> None:
     """A token answers only the question it came with."""
-    assert plan(_request(page_size=1, page_token=_token()), NOON).start == NOON - HOUR
+    same = {"page_size": 1, "start": _stamp(NOON - 2 * HOUR), "page_token": _token()}
+    assert plan(_request(**same), NOON).start == NOON - HOUR
     with pytest.raises(EntasisError) as refused:
-        plan(_request(**({"page_size": 1, "page_token": _token()} | changed)), NOON)
+        plan(_request(**(same | changed)), NOON)
     assert [fault.field for fault in refused.value.faults] == ["page_token"]
 
 
@@ -171,3 +174,13 @@ def test_the_ends_of_time_are_pages_too(end: datetime, interval: Interval) -> No
     page = plan(_request(interval=interval.value, end=_stamp(end)), NOON)
     assert EPOCH <= page.start <= NOON
     assert page.end == end
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "character"])
+def test_a_damaged_token_is_refused(damage: str) -> None:
+    """A token that lost, gained or changed a character is refused, and not taken for the end of history."""
+    token = _token()
+    damaged = {"cut": token[:-2], "longer": token + "AA", "character": token[:8] + "z" + token[9:]}[damage]
+    with pytest.raises(EntasisError) as refused:
+        plan(_request(page_size=1, start=_stamp(NOON - 2 * HOUR), page_token=damaged), NOON)
+    assert [fault.field for fault in refused.value.faults] == ["page_token"]

@@ -30,7 +30,8 @@ from entasis.market.v1 import market_pb2 as pb
 from entasis_engine.errors import EntasisError
 from entasis_engine.exchanges.feed import Candle, Connected, Disconnected, Event, Interval
 from entasis_engine.market.book import checksum
-from entasis_engine.market.hub import CLOSE_GRACE, RESUME_UPDATES_MAX, ClosedCandle, Hub
+from entasis_engine.market.candles import ClosedCandle
+from entasis_engine.market.hub import CLOSE_GRACE, RESUME_UPDATES_MAX, Hub
 from entasis_engine.market.instruments import Instruments
 from entasis_engine.market.mailbox import Mailbox
 from entasis_engine.times import from_milliseconds

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from tests.support.market import MINUTE, NOON, MemoryStore, NoSleep, ScriptedFeed, SetClock, candle, unreachable
 
 from entasis_engine.exchanges.feed import Candle, Interval
+from entasis_engine.market.candles import ClosedCandle
 from entasis_engine.market.keeper import (
     BACKFILL,
     EMPTY_ANSWERS_MAX,
@@ -38,12 +39,17 @@ class Bench:
         self.keeper = CandleKeeper(
             self.store,  # type: ignore[arg-type]
             self.feed,
-            on_history=lambda symbol, minute: self.filled.append((symbol, minute)),
-            on_closed_late=lambda symbol, interval, candle: (
-                self.filled.append((symbol, candle)) if interval is Interval.MINUTE else None
-            ),
+            on_history=self._on_history,
+            on_closed_late=self._on_closed_late,
             sleep=self.sleep,
         )
+
+    def _on_history(self, symbol: str, minute: Candle) -> list[ClosedCandle]:
+        self.filled.append((symbol, minute))
+        return []
+
+    def _on_closed_late(self, symbol: str, interval: Interval, candle: Candle) -> list[ClosedCandle]:
+        return self._on_history(symbol, candle) if interval is Interval.MINUTE else []
 
     async def keep(self, minute: int) -> Candle:
         one = candle(NOON + minute * MINUTE, minute + 1)

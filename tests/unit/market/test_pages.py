@@ -19,8 +19,8 @@ class Bench:
         self.keeper = CandleKeeper(
             self.store,  # type: ignore[arg-type]
             ScriptedFeed(),
-            on_history=lambda symbol, minute: None,
-            on_closed_late=lambda symbol, interval, candle: None,
+            on_history=lambda symbol, minute: [],
+            on_closed_late=lambda symbol, interval, candle: [],
         )
         self.pages = HistoryPages(self.keeper)
 

@@ -69,7 +69,6 @@ PRICES = QueryRules(METHODS["ListPrices"])
         (HISTORY, "/v1/market/history/BTC-USDT?interval=1h&start=2024-03-21T09:00:00Z"),
         (HISTORY, "/v1/market/history/BTC-USDT?interval=1h&interval=1h"),
         (PRICES, "/api/v1/market/prices?symbols=BTC-USDT&symbols=ETH-USDT"),
-        (PRICE, "/elsewhere?symbol=ETH-USDT"),
     ],
 )
 def test_what_is_clear_passes(rules: QueryRules, path: str) -> None:
