@@ -43,6 +43,10 @@ _STATUS_DETAILS = "grpc-status-details-bin"
 _log = structlog.get_logger(__name__)
 
 
+class _HungError(Exception):
+    """The engine holds a stream open and does not answer."""
+
+
 class Upstreams:
     """Every open topic, and the task that feeds it."""
 
@@ -70,6 +74,8 @@ class Upstreams:
         self._lingering: dict[Topic, asyncio.TimerHandle] = {}
         self._lost: set[Topic] = set()
         self._calls: set[grpc.aio.UnaryStreamCall[Any, Any]] = set()
+        self._hung: set[grpc.aio.UnaryStreamCall[Any, Any]] = set()
+        """Calls given up because the engine does not answer."""
 
     async def watch_engine(self) -> None:
         """Notice an engine that hangs: its streams stay open and silent, so it is asked whether it lives."""
@@ -83,6 +89,7 @@ class Upstreams:
                 # Any answer is a sign of life; an engine that cannot be reached ends its streams by itself.
                 if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     for call in list(self._calls):
+                        self._hung.add(call)
                         call.cancel()
 
     def hold(self, stream: Stream, *, resume_after: int | None = None) -> Topic:
@@ -172,6 +179,8 @@ class Upstreams:
                     self._refuse(topic, _status_of(error, topic.stream.symbol))
                     return
                 reason = f"{error.code().name}: {error.details()}"
+            except _HungError:
+                reason = "the engine does not answer"
             except Exception as error:
                 # One topic's defect must not end the bridge; it is tried again like a loss.
                 _log.exception("websocket_upstream_defect", stream=topic.stream)
@@ -202,7 +211,12 @@ class Upstreams:
                 self._opened(topic)
                 self._take(topic, response)
                 response = await call.read()
+        except asyncio.CancelledError:
+            if call in self._hung:  # it is the call that was cancelled, not this task
+                raise _HungError from None
+            raise
         finally:
+            self._hung.discard(call)
             self._calls.discard(call)
             call.cancel()
             first.cancel()

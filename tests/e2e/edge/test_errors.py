@@ -166,8 +166,6 @@ async def test_a_request_that_does_not_come_is_late(stack: Stack) -> None:
     """A request whose headers do not arrive in time is 408 SERVER_003; the language they might name is not known."""
     request = f"GET {PRICE} HTTP/1.1\r\nhost: a\r\naccept-language: ko\r\n"
     status, headers, body = await exchange(stack, request.encode())
-        stack, f"GET {PRICE} HTTP/1.1\r\nhost: a\r\naccept-language: ko\r\n".encode()
-    )
     assert (status, headers["x-error-code"]) == (408, "SERVER_003")
     assert body == expected("TOO_SLOW", "en")
 

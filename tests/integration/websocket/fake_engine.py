@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.struct_pb2 import ListValue
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from entasis.market.v1 import market_pb2, market_pb2_grpc
 from entasis_engine.errors import EntasisError
@@ -34,6 +35,18 @@ class OpenStream:
         self.responses: asyncio.Queue[Any] = asyncio.Queue()
 
 
+class _Health(health_pb2_grpc.HealthServicer):
+    """Answers, unless the engine hangs."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+
+    async def Check(self, request: Any, context: Any) -> health_pb2.HealthCheckResponse:
+        if self._engine.hangs:
+            await asyncio.Event().wait()
+        return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
+
+
 class FakeEngine(market_pb2_grpc.MarketServiceServicer):
     """Numbers trades, keeps them all, and sends what the test makes."""
 
@@ -47,12 +60,15 @@ class FakeEngine(market_pb2_grpc.MarketServiceServicer):
         self.candles: dict[str, market_pb2.CandleUpdate] = {}
         self.silent = False
         """Whether to accept streams and say nothing, as a process does that hangs."""
+        self.hangs = False
+        """Whether to answer no question either."""
         self.seq = 100
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
         self._server = grpc.aio.server()
         market_pb2_grpc.add_MarketServiceServicer_to_server(self, self._server)
+        health_pb2_grpc.add_HealthServicer_to_server(_Health(self), self._server)
         self._server.add_insecure_port(self.address)
         await self._server.start()
 

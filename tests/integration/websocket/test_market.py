@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.integration.websocket.conftest import MakeWorld, World
 from tests.integration.websocket.fake_engine import until
+from websockets.exceptions import InvalidStatus
 
 from entasis_engine.websocket import Limits
 
@@ -314,13 +315,71 @@ async def test_an_engine_that_dies_and_returns(world: World) -> None:
 
     world.engine.trade(count=9)
     await world.engine.start()
-    for each in (client, newcomer):
-        message = await each.receive()
-        while message["seq"] < 110:
-            message = await each.receive()
-        assert message["seq"] == 110
+    assert [(await client.receive())["seq"] for _ in range(9)] == list(range(102, 111))
+    message = await newcomer.receive()
+    while message["seq"] < 110:
+        message = await newcomer.receive()
     world.engine.trade()
     assert (await client.receive())["seq"] == 111
+
+
+async def test_a_cut_stream_doubles_no_trade(world: World) -> None:
+    """When the stream breaks and nothing was missed, the last trade goes to those alone who came meanwhile."""
+    world.engine.trade()
+    client = await world.client()
+    await client.market()
+    assert await client.receive() == PRICE
+    await world.engine.stop()
+    assert reason(await client.receive()) == "SERVER_002"
+    newcomer = await world.client()
+    await newcomer.market()
+    assert reason(await newcomer.receive()) == "SERVER_002"
+    await world.engine.start()
+    assert await newcomer.receive() == PRICE
+    world.engine.trade()
+    assert (await client.receive())["seq"] == PRICE["seq"] + 1
+    assert (await newcomer.receive())["seq"] == PRICE["seq"] + 1
+
+
+async def test_an_engine_that_hangs_in_the_middle_is_noticed(make_world: MakeWorld) -> None:
+    """Streams that stay open and silent because the engine hangs are told lost, and no stale price is handed out."""
+    world = await make_world(Limits(linger_seconds=0.2, watch_seconds=0.05, answer_seconds=0.3))
+    world.engine.trade()
+    client = await world.client()
+    await client.market()
+    assert await client.receive() == PRICE
+    world.engine.hangs = world.engine.silent = True
+    assert reason(await client.receive()) == "SERVER_002"
+    newcomer = await world.client()
+    await newcomer.market()
+    assert reason(await newcomer.receive()) == "SERVER_002"
+
+
+async def test_odd_depths_are_bounded(make_world: MakeWorld) -> None:
+    """Of one symbol only so many unusual depths are open at once; the usual ones always are."""
+    world = await make_world(Limits(linger_seconds=0.2, other_depths_max=2))
+    world.engine.book()
+    client = await world.client()
+    for depth, status in ((11, "ok"), (12, "ok"), (13, "error"), (20, "ok"), (100, "ok"), (11, "ok")):
+        answer = await client.ask(action="subscribe", channel="orderbook", symbol="BTC-USDT", depth=depth, id=depth)
+        while answer.get("type") != "ack":
+            answer = await client.receive()
+        assert (depth, answer["results"][0]["status"]) == (depth, status)
+        if status == "error":
+            assert reason(answer["results"][0]["error"]) == "LIMIT_002"
+
+
+async def test_connections_of_one_address_are_bounded(make_world: MakeWorld) -> None:
+    """An address may have so many sockets; one more is 429 LIMIT_002, and there is room again once one is closed."""
+    world = await make_world(websocket_clients_per_address_max=2)
+    first, _second = await world.client(), await world.client()
+    with pytest.raises(InvalidStatus) as refused:
+        await world.client()
+    assert refused.value.response.status_code == 429
+    assert refused.value.response.headers["x-error-code"] == "LIMIT_002"
+    await first.socket.close()
+    await until(lambda: world.bridge.clients == 1)
+    await world.client()
 
 
 async def test_an_engine_that_is_down_from_the_start(world: World) -> None:
