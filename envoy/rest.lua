@@ -53,6 +53,29 @@ local function percent_decoded(text)
   return (string.gsub(text, "%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end))
 end
 
+-- A time as people write it, completed to what protobuf's JSON takes; nil where there is nothing to complete. ISO 8601
+-- leaves the time of day, the seconds and the zone out where they are plain: midnight, 0 and UTC.
+local function completed(time)
+  local date = "^%d%d%d%d%-%d%d%-%d%d"
+  if string.find(time, date .. "$") then
+    return time .. "T00:00:00Z"
+  elseif string.find(time, date .. "T%d%d:%d%dZ?$") then
+    return string.gsub(time, "Z$", "") .. ":00Z"
+  elseif string.find(time, date .. "T%d%d:%d%d:%d%d%.?%d*$") then
+    return time .. "Z"
+  end
+end
+
+local function with_times_completed(path)
+  for _, name in ipairs({"start", "end"}) do
+    path = string.gsub(path, "([?&]" .. name .. "=)([^&]*)", function(before, value)
+      local time = completed(percent_decoded(value))
+      return time and before .. time
+    end)
+  end
+  return path
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   -- local_reply_config can only compare strings, so the preference is worked out here.
@@ -76,6 +99,12 @@ function envoy_on_request(handle)
   local path = headers:get(":path") or ""
   local is_stream = string.find(path, "^[^?]*:stream%f[?%z]") ~= nil
   handle:streamInfo():dynamicMetadata():set("entasis", "stream", is_stream) -- set at all: this filter was reached
+  if string.find(path, "[?&]start=") or string.find(path, "[?&]end=") then
+    local whole = with_times_completed(path)
+    if whole ~= path then
+      headers:replace(":path", whole)
+    end
+  end
   -- The transcoder would read a body into the request, over what the path says.
   local length = tonumber(headers:get("content-length") or "0") or 0
   local has_body = (length > 0 and length <= 65536) or headers:get("transfer-encoding") -- more is 413, further on

@@ -125,7 +125,7 @@ class EntasisError(Exception):
     Args:
         case: key of `CATALOGUE`.
         faults: the fields at fault, where fields are.
-        metadata: values for the message's template; those in the contract's comment also reach the caller as such.
+        metadata: values for the message's template; they also reach the caller as such, in `ErrorInfo`.
     """
 
     def __init__(self, case: str, *, faults: Sequence[FieldFault] = (), **metadata: str) -> None:
