@@ -243,14 +243,14 @@ def test_grpc_errors_are_those_of_rest(up: Running, method: str, request_: Any, 
 
 
 @pytest.mark.parametrize(
-    "start",
+    "written",
     ["2026-01-01", "2026-01-01T00:00", "2026-01-01T00:00Z", "2026-01-01T00:00:00", "2026-01-01T00%3A00%3A00.000"],
 )
-def test_a_time_may_be_written_short(up: Running, start: str) -> None:
+def test_a_time_may_be_written_short(up: Running, written: str) -> None:
     """What ISO 8601 lets one leave out, time of day, seconds and zone, means midnight, 0 and UTC."""
     asked = "/api/v1/market/history/BTC-USDT?interval=1d&page_size=1&start="
-    eventually(lambda: up.get(asked + "2026-01-01T00:00:00Z")[1]["data"], lambda data: bool(data))
-    assert up.get(asked + start)[1]["data"] == up.get(asked + "2026-01-01T00:00:00Z")[1]["data"]
+    eventually(lambda: up.get(asked + "2026-01-01T00:00:00Z")[1]["data"], bool)
+    assert up.get(asked + written)[1]["data"] == up.get(asked + "2026-01-01T00:00:00Z")[1]["data"]
 
 
 def test_an_unknown_rpc_is_refused_in_the_same_shape(up: Running) -> None:
