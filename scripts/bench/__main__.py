@@ -111,8 +111,8 @@ def delivery(ours: sockets.Delivery, peer_us: float) -> list[str]:
         f"| ratio, without Envoy | {ours.cpu_us['entasis'] / peer_us:.2f} |",
         f"| ratio, with Envoy | {both / peer_us:.2f} |",
         "",
-        "What the one that stops reading is sent fits into the buffers of the kernel and of Envoy within this minute, so",
-        "little or nothing has to be left out for it; that a client beyond its buffers gets the newest value of each",
+        "What the one that stops reading is sent fits into the buffers of the kernel and of Envoy within this minute,",
+        "so little or nothing has to be left out for it; that a client beyond its buffers gets the newest value of each",
         "stream, and slows nobody, is held by `tests/integration/websocket`.",
         "",
     ]
