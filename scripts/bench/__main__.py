@@ -112,8 +112,8 @@ def delivery(ours: sockets.Delivery, peer_us: float) -> list[str]:
         f"| ratio, with Envoy | {both / peer_us:.2f} |",
         "",
         "What the one that stops reading is sent fits into the buffers of the kernel and of Envoy within this minute,",
-        "so little or nothing has to be left out for it; that a client beyond its buffers gets the newest value of each",
-        "stream, and slows nobody, is held by `tests/integration/websocket`.",
+        "so little or nothing has to be left out for it. That a client beyond its buffers gets the newest value of",
+        "each stream, and slows nobody, is held by `tests/integration/websocket`.",
         "",
     ]
 
