@@ -5,12 +5,30 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Protocol
 
 from entasis_engine.errors import EntasisError, Language, language_of
 
 REQUEST_ID_CHARACTERS_MAX = 64
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who calls, as proved by their credentials."""
+
+    account: str
+    """Id of the account."""
+    scopes: frozenset[str]
+    """What the credentials permit, all together."""
+    key_ids: tuple[str, ...] = ()
+    """Ids of the API keys that were sent, or that the token was issued for."""
+    signer: str = ""
+    """The `kid` of the key that signed the token; empty without a token."""
+    expires_at: datetime | None = None
+    """When the first of the credentials expires."""
 
 
 class Call:
@@ -31,6 +49,12 @@ class Call:
         """Why the call failed, once it has."""
         self.cancelled = False
         """True where the caller went away first."""
+        self.principal: Principal | None = None
+        """Who calls; None where the call is anonymous."""
+        self.address = ""
+        """The caller's own address; empty for parts of the engine itself."""
+        self.told: tuple[tuple[str, str], ...] = ()
+        """Headers that the answer carries, however the call ends."""
         self._metadata = metadata
 
     def header(self, name: str) -> str:

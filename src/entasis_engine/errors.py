@@ -87,6 +87,97 @@ CATALOGUE: Mapping[str, Entry] = {
     "HEADERS_TOO_LARGE": _entry(
         "REQUEST_004", code_pb2.OUT_OF_RANGE, 431, "The headers are too large", "헤더가 너무 큽니다"
     ),
+    "CREDENTIAL_MISSING": _entry(
+        "AUTH_001",
+        code_pb2.UNAUTHENTICATED,
+        401,
+        "Not authenticated: send an API key as X-API-Key, or a token as Authorization: Bearer",
+        "인증되지 않았습니다. X-API-Key에 API 키를, 또는 Authorization: Bearer에 토큰을 보내 주세요",
+    ),
+    "CREDENTIAL_MALFORMED": _entry(
+        "AUTH_001",
+        code_pb2.UNAUTHENTICATED,
+        401,
+        "Not authenticated: {header} must be sent once, as {form}",
+        "인증되지 않았습니다. {header} 헤더는 {form} 형식으로 한 번만 보내야 합니다",
+    ),
+    "KEY_INVALID": _entry(
+        "AUTH_001",
+        code_pb2.UNAUTHENTICATED,
+        401,
+        "Not authenticated: the API key is not valid",
+        "인증되지 않았습니다. API 키가 유효하지 않습니다",
+    ),
+    "KEY_ENDED": _entry(
+        "AUTH_001",
+        code_pb2.UNAUTHENTICATED,
+        401,
+        "Not authenticated: the API key was revoked or has expired",
+        "인증되지 않았습니다. API 키가 폐기되었거나 만료되었습니다",
+    ),
+    "KEY_NEEDED": _entry(
+        "AUTH_001",
+        code_pb2.UNAUTHENTICATED,
+        401,
+        "Not authenticated: this call needs an API key, sent as X-API-Key",
+        "인증되지 않았습니다. 이 호출에는 X-API-Key로 보내는 API 키가 필요합니다",
+    ),
+    "TOKEN_INVALID": _entry(
+        "AUTH_001",
+        code_pb2.UNAUTHENTICATED,
+        401,
+        "Not authenticated: the token is not valid",
+        "인증되지 않았습니다. 토큰이 유효하지 않습니다",
+    ),
+    "TOKEN_EXPIRED": _entry(
+        "AUTH_001",
+        code_pb2.UNAUTHENTICATED,
+        401,
+        "Not authenticated: the token has expired; get another with POST /api/v1/auth/token",
+        "인증되지 않았습니다. 토큰이 만료되었습니다. POST /api/v1/auth/token으로 새로 받아 주세요",
+    ),
+    "CREDENTIALS_DIFFER": _entry(
+        "AUTH_001",
+        code_pb2.UNAUTHENTICATED,
+        401,
+        "Not authenticated: the token and the API key name different accounts",
+        "인증되지 않았습니다. 토큰과 API 키의 계정이 서로 다릅니다",
+    ),
+    "SCOPE_MISSING": _entry(
+        "AUTH_002",
+        code_pb2.PERMISSION_DENIED,
+        403,
+        "No permission: the credential lacks the scope '{scope}'",
+        "권한이 없습니다. 자격 증명에 '{scope}' 범위가 없습니다",
+    ),
+    "NOT_FOR_CALLERS": _entry(
+        "AUTH_002",
+        code_pb2.PERMISSION_DENIED,
+        403,
+        "No permission: only parts of the engine may call this",
+        "권한이 없습니다. 엔진 내부에서만 호출할 수 있습니다",
+    ),
+    "ADDRESS_REFUSED": _entry(
+        "AUTH_003",
+        code_pb2.PERMISSION_DENIED,
+        403,
+        "The address {address} is not allowed",
+        "허용되지 않은 주소입니다: {address}",
+    ),
+    "ORIGIN_REFUSED": _entry(
+        "AUTH_003",
+        code_pb2.PERMISSION_DENIED,
+        403,
+        "Pages of the origin '{origin}' may not open a WebSocket",
+        "'{origin}' 출처의 페이지는 WebSocket을 열 수 없습니다",
+    ),
+    "RATE_LIMITED": _entry(
+        "LIMIT_001",
+        code_pb2.RESOURCE_EXHAUSTED,
+        429,
+        "Rate limit exceeded: {limit} requests per minute",
+        "요청 한도를 초과했습니다. 분당 최대 {limit}회입니다",
+    ),
     "TOO_MANY": _entry(
         "LIMIT_002",
         code_pb2.RESOURCE_EXHAUSTED,
@@ -125,12 +216,17 @@ class EntasisError(Exception):
     Args:
         case: key of `CATALOGUE`.
         faults: the fields at fault, where fields are.
+        retry_after_seconds: when to try again, where it is known better than the catalogue does.
         metadata: values for the message's template; they also reach the caller as such, in `ErrorInfo`.
     """
 
-    def __init__(self, case: str, *, faults: Sequence[FieldFault] = (), **metadata: str) -> None:
+    def __init__(
+        self, case: str, *, faults: Sequence[FieldFault] = (), retry_after_seconds: int | None = None, **metadata: str
+    ) -> None:
         super().__init__(case, metadata)
+        self.case = case
         self.entry = CATALOGUE[case]
+        self.retry_after_seconds = retry_after_seconds or self.entry.retry_after_seconds
         self.faults = tuple(faults)
         self.metadata = metadata
 
@@ -150,9 +246,9 @@ class EntasisError(Exception):
             for fault in self.faults:
                 bad.field_violations.add(field=fault.field, description=fault.messages[language])
             status.details.append(_packed(bad))
-        if self.entry.retry_after_seconds is not None:
+        if self.retry_after_seconds is not None:
             retry = error_details_pb2.RetryInfo()
-            retry.retry_delay.seconds = self.entry.retry_after_seconds
+            retry.retry_delay.seconds = self.retry_after_seconds
             status.details.append(_packed(retry))
         return status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import AwareDatetime, Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -57,6 +57,46 @@ class Settings(BaseSettings):
     recorded_speed: float = Field(1.0, ge=0, description="Speed of the replay; 0 is as fast as possible.")
     live_exchange: str = Field("binance", description="A ccxt exchange id.")
 
+    # Who may call what.
+    demo_account: bool = Field(True, description="Make an account `demo` with a key on the first `entasis up`.")
+    market_streams_public: bool = Field(
+        True, description="Serve market streams and WebSockets to callers without credentials, too."
+    )
+    allowed_addresses: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Addresses that may call at all: IPv4 and IPv6 networks, separated by commas. Empty: any.",
+        examples=["10.0.0.0/8,2001:db8::/32"],
+    )
+    rate_limit_per_minute: PositiveInt = Field(
+        1000, description="Requests of one account in any 60 seconds, where neither it nor the key has its own limit."
+    )
+    anonymous_rate_limit_per_minute: PositiveInt = Field(
+        1000, description="Requests without a valid credential from one address in any 60 seconds."
+    )
+    token_seconds: PositiveInt = Field(
+        900, description="Longest life of a token that `POST /api/v1/auth/token` gives, and the usual one."
+    )
+    jwt_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Signs tokens by HS256; 32 bytes at least. Empty: a random one, kept in the data folder.",
+    )
+    jwt_issuer: str = Field("entasis", min_length=1, description="`iss` of tokens: ours, and those of the JWKS file.")
+    jwt_audience: str = Field("entasis", min_length=1, description="`aud` of tokens: ours, and those of the JWKS file.")
+    jwt_jwks_file: Path | None = Field(
+        None,
+        description="Public keys (JWKS, RFC 7517) of another issuer of tokens: RS256, ES256 or EdDSA, each with `kid` "
+        "and `alg`. Read again when it changes.",
+    )
+    websocket_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Origins whose pages may open WebSockets, separated by commas. Empty: any. Clients that are no "
+        "browsers send none and are not asked.",
+        examples=["https://desk.example.com"],
+    )
+    websocket_auth_seconds: PositiveFloat = Field(
+        10.0, description="Where market streams are not public: how long a WebSocket may stay without credentials."
+    )
+
     # Bounds.
     request_deadline_seconds: PositiveFloat = Field(10.0, description="Longest a unary call may take.")
     stream_queue_max: PositiveInt = Field(
@@ -91,7 +131,9 @@ class Settings(BaseSettings):
         "failures", description="Calls logged at info: failed ones, or all; every call is in the metrics."
     )
 
-    @field_validator("symbols", "recorded_frames", "recorded_candles", mode="before")
+    @field_validator(
+        "symbols", "recorded_frames", "recorded_candles", "allowed_addresses", "websocket_origins", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -181,6 +181,6 @@ def _translated(error: Exception, call: Call) -> EntasisError:
 async def _abort(context: Context, call: Call, error: EntasisError) -> None:
     status = rpc_status.to_status(error.status(call.language))
     told = [("x-error-code", error.entry.reason), ("x-request-id", call.request_id)]
-    if error.entry.retry_after_seconds is not None:
-        told.append(("retry-after", str(error.entry.retry_after_seconds)))
+    if error.retry_after_seconds is not None:
+        told.append(("retry-after", str(error.retry_after_seconds)))
     await context.abort(status.code, status.details, (*status.trailing_metadata, *told))

@@ -48,8 +48,8 @@ def answer(connection: ServerConnection, request: Request, error: EntasisError) 
     """The refusal as an HTTP response."""
     response = connection.respond(http.HTTPStatus(error.entry.http), "")
     _fill(response, error, language_asked(request))
-    if error.entry.retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(error.entry.retry_after_seconds)
+    if error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response
 
 

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from entasis.access.v1 import requirement_pb2 as entasis_dot_access_dot_v1_dot_requirement__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"entasis/analysis/v1/analysis.proto\x12\x13\x65ntasis.analysis.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n\x14GetPredictionRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12&\n\ttimeframe\x18\x02 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x02\x31hR\x02\x34hR\x02\x31\x64\x12&\n\x05model\x18\x03 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x04lstmR\x08\x65nsemble\"\xa0\x01\n\x15GetPredictionResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x11\n\ttimeframe\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\x0eGetRiskRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\"\x90\x01\n\x0fGetRiskResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06var_95\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpected_shortfall\x18\x03 \x01(\t\x12\x12\n\nvolatility\x18\x04 \x01(\t\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xe9\x02\n\x0f\x41nalysisService\x12\xb8\x01\n\rGetPrediction\x12).entasis.analysis.v1.GetPredictionRequest\x1a*.entasis.analysis.v1.GetPredictionResponse\"P\x82\xd3\xe4\x93\x02J\x12$/api/v1/analysis/prediction/{symbol}Z\"\x12 /v1/analysis/prediction/{symbol}\x12\x9a\x01\n\x07GetRisk\x12#.entasis.analysis.v1.GetRiskRequest\x1a$.entasis.analysis.v1.GetRiskResponse\"D\x82\xd3\xe4\x93\x02>\x12\x1e/api/v1/analysis/risk/{symbol}Z\x1c\x12\x1a/v1/analysis/risk/{symbol}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"entasis/analysis/v1/analysis.proto\x12\x13\x65ntasis.analysis.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#entasis/access/v1/requirement.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n\x14GetPredictionRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12&\n\ttimeframe\x18\x02 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x02\x31hR\x02\x34hR\x02\x31\x64\x12&\n\x05model\x18\x03 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x04lstmR\x08\x65nsemble\"\xa0\x01\n\x15GetPredictionResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x11\n\ttimeframe\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\x0eGetRiskRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\"\x90\x01\n\x0fGetRiskResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06var_95\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpected_shortfall\x18\x03 \x01(\t\x12\x12\n\nvolatility\x18\x04 \x01(\t\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8f\x03\n\x0f\x41nalysisService\x12\xcb\x01\n\rGetPrediction\x12).entasis.analysis.v1.GetPredictionRequest\x1a*.entasis.analysis.v1.GetPredictionResponse\"c\x8a\xce\x18\x0f\n\ranalysis:read\x82\xd3\xe4\x93\x02J\x12$/api/v1/analysis/prediction/{symbol}Z\"\x12 /v1/analysis/prediction/{symbol}\x12\xad\x01\n\x07GetRisk\x12#.entasis.analysis.v1.GetRiskRequest\x1a$.entasis.analysis.v1.GetRiskResponse\"W\x8a\xce\x18\x0f\n\ranalysis:read\x82\xd3\xe4\x93\x02>\x12\x1e/api/v1/analysis/risk/{symbol}Z\x1c\x12\x1a/v1/analysis/risk/{symbol}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,17 +45,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETRISKREQUEST'].fields_by_name['symbol']._loaded_options = None
   _globals['_GETRISKREQUEST'].fields_by_name['symbol']._serialized_options = b'\342A\001\002\272H#r!2\037^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$'
   _globals['_ANALYSISSERVICE'].methods_by_name['GetPrediction']._loaded_options = None
-  _globals['_ANALYSISSERVICE'].methods_by_name['GetPrediction']._serialized_options = b'\202\323\344\223\002J\022$/api/v1/analysis/prediction/{symbol}Z\"\022 /v1/analysis/prediction/{symbol}'
+  _globals['_ANALYSISSERVICE'].methods_by_name['GetPrediction']._serialized_options = b'\212\316\030\017\n\ranalysis:read\202\323\344\223\002J\022$/api/v1/analysis/prediction/{symbol}Z\"\022 /v1/analysis/prediction/{symbol}'
   _globals['_ANALYSISSERVICE'].methods_by_name['GetRisk']._loaded_options = None
-  _globals['_ANALYSISSERVICE'].methods_by_name['GetRisk']._serialized_options = b'\202\323\344\223\002>\022\036/api/v1/analysis/risk/{symbol}Z\034\022\032/v1/analysis/risk/{symbol}'
-  _globals['_GETPREDICTIONREQUEST']._serialized_start=185
-  _globals['_GETPREDICTIONREQUEST']._serialized_end=347
-  _globals['_GETPREDICTIONRESPONSE']._serialized_start=350
-  _globals['_GETPREDICTIONRESPONSE']._serialized_end=510
-  _globals['_GETRISKREQUEST']._serialized_start=512
-  _globals['_GETRISKREQUEST']._serialized_end=588
-  _globals['_GETRISKRESPONSE']._serialized_start=591
-  _globals['_GETRISKRESPONSE']._serialized_end=735
-  _globals['_ANALYSISSERVICE']._serialized_start=738
-  _globals['_ANALYSISSERVICE']._serialized_end=1099
+  _globals['_ANALYSISSERVICE'].methods_by_name['GetRisk']._serialized_options = b'\212\316\030\017\n\ranalysis:read\202\323\344\223\002>\022\036/api/v1/analysis/risk/{symbol}Z\034\022\032/v1/analysis/risk/{symbol}'
+  _globals['_GETPREDICTIONREQUEST']._serialized_start=222
+  _globals['_GETPREDICTIONREQUEST']._serialized_end=384
+  _globals['_GETPREDICTIONRESPONSE']._serialized_start=387
+  _globals['_GETPREDICTIONRESPONSE']._serialized_end=547
+  _globals['_GETRISKREQUEST']._serialized_start=549
+  _globals['_GETRISKREQUEST']._serialized_end=625
+  _globals['_GETRISKRESPONSE']._serialized_start=628
+  _globals['_GETRISKRESPONSE']._serialized_end=772
+  _globals['_ANALYSISSERVICE']._serialized_start=775
+  _globals['_ANALYSISSERVICE']._serialized_end=1174
 # @@protoc_insertion_point(module_scope)

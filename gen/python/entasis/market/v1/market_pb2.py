@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from entasis.access.v1 import requirement_pb2 as entasis_dot_access_dot_v1_dot_requirement__pb2
 from entasis.errors.v1 import error_reason_pb2 as entasis_dot_errors_dot_v1_dot_error__reason__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
@@ -30,7 +31,7 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65ntasis/market/v1/market.proto\x12\x11\x65ntasis.market.v1\x1a\x1b\x62uf/validate/validate.proto\x1a$entasis/errors/v1/error_reason.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"M\n\x0fGetPriceRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\"\x82\x01\n\x10GetPriceResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05price\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06volume\x18\x04 \x01(\t\x12\x10\n\x08\x65xchange\x18\x05 \x01(\t\"w\n\x11ListPricesRequest\x12\x62\n\x07symbols\x18\x01 \x03(\tBQ\xbaHN\x92\x01K\x10\x64\"GrE\x18\xe8 2@^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}(,[A-Z0-9]{1,20}-[A-Z0-9]{1,20})*$\"}\n\x12ListPricesResponse\x12\x33\n\x06prices\x18\x01 \x03(\x0b\x32#.entasis.market.v1.GetPriceResponse\x12\x32\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32 .entasis.market.v1.SymbolFailure\"`\n\rSymbolFailure\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12.\n\x06reason\x18\x02 \x01(\x0e\x32\x1e.entasis.errors.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xa5\x03\n\x11GetHistoryRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12)\n\x08interval\x18\x02 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x02\x31mR\x02\x35mR\x02\x31hR\x02\x31\x64\x12<\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12:\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:u\xbaHr\x1ap\n\x13start.not_after_end\x12\x1bstart must not be after end\x1a<!has(this.start) || !has(this.end) || this.start <= this.end\"x\n\x12GetHistoryResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\'\n\x04\x64\x61ta\x18\x02 \x03(\x0b\x32\x19.entasis.market.v1.Candle\x12\x10\n\x08interval\x18\x03 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\x7f\n\x06\x43\x61ndle\x12-\n\ttimestamp\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04open\x18\x02 \x01(\t\x12\x0c\n\x04high\x18\x03 \x01(\t\x12\x0b\n\x03low\x18\x04 \x01(\t\x12\r\n\x05\x63lose\x18\x05 \x01(\t\x12\x0e\n\x06volume\x18\x06 \x01(\t\"z\n\x13GetOrderBookRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12\x1d\n\x05\x64\x65pth\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x01H\x00\x88\x01\x01\x42\x08\n\x06_depth\"\xc8\x01\n\x14GetOrderBookResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12(\n\x04\x62ids\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.ListValue\x12(\n\x04\x61sks\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.ListValue\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03seq\x18\x05 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x06 \x01(\r\"\x18\n\x16ListInstrumentsRequest\"M\n\x17ListInstrumentsResponse\x12\x32\n\x0binstruments\x18\x01 \x03(\x0b\x32\x1d.entasis.market.v1.Instrument\"\xad\x01\n\nInstrument\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x15\n\rbase_currency\x18\x02 \x01(\t\x12\x16\n\x0equote_currency\x18\x03 \x01(\t\x12\x11\n\ttick_size\x18\x04 \x01(\t\x12\x10\n\x08lot_size\x18\x05 \x01(\t\x12\x13\n\x0bquote_scale\x18\x06 \x01(\x05\x12\x14\n\x0cmax_leverage\x18\x07 \x01(\t\x12\x10\n\x08\x65xchange\x18\x08 \x01(\t\"\x8c\x02\n\x13StreamPricesRequest\x12h\n\x07symbols\x18\x01 \x03(\tBW\xe2\x41\x01\x02\xbaHP\x92\x01M\x08\x01\x10\x64\"GrE\x18\xe8 2@^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}(,[A-Z0-9]{1,20}-[A-Z0-9]{1,20})*$\x12W\n\x0cresume_after\x18\x02 \x03(\x0b\x32\x37.entasis.market.v1.StreamPricesRequest.ResumeAfterEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x64\x1a\x32\n\x10ResumeAfterEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x83\x01\n\x14StreamPricesResponse\x12/\n\x07updates\x18\x01 \x03(\x0b\x32\x1e.entasis.market.v1.PriceUpdate\x12:\n\rinterruptions\x18\x02 \x03(\x0b\x32#.entasis.market.v1.FeedInterruption\"x\n\x0bPriceUpdate\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05price\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06volume\x18\x04 \x01(\t\x12\x0b\n\x03seq\x18\x05 \x01(\x04\"{\n\x10\x46\x65\x65\x64Interruption\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08restored\x18\x02 \x01(\x08\x12\x33\n\x0flast_heard_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xchange\x18\x04 \x01(\t\"\xac\x01\n\x17StreamOrderBooksRequest\x12h\n\x07symbols\x18\x01 \x03(\tBW\xe2\x41\x01\x02\xbaHP\x92\x01M\x08\x01\x10\x64\"GrE\x18\xe8 2@^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}(,[A-Z0-9]{1,20}-[A-Z0-9]{1,20})*$\x12\x1d\n\x05\x64\x65pth\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x01H\x00\x88\x01\x01\x42\x08\n\x06_depth\"\x8e\x01\n\x18StreamOrderBooksResponse\x12\x36\n\x05\x62ooks\x18\x01 \x03(\x0b\x32\'.entasis.market.v1.GetOrderBookResponse\x12:\n\rinterruptions\x18\x02 \x03(\x0b\x32#.entasis.market.v1.FeedInterruption\"\xab\x01\n\x14StreamCandlesRequest\x12h\n\x07symbols\x18\x01 \x03(\tBW\xe2\x41\x01\x02\xbaHP\x92\x01M\x08\x01\x10\x64\"GrE\x18\xe8 2@^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}(,[A-Z0-9]{1,20}-[A-Z0-9]{1,20})*$\x12)\n\x08interval\x18\x02 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x02\x31mR\x02\x35mR\x02\x31hR\x02\x31\x64\"\x85\x01\n\x15StreamCandlesResponse\x12\x30\n\x07updates\x18\x01 \x03(\x0b\x32\x1f.entasis.market.v1.CandleUpdate\x12:\n\rinterruptions\x18\x02 \x03(\x0b\x32#.entasis.market.v1.FeedInterruption\"x\n\x0c\x43\x61ndleUpdate\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08interval\x18\x02 \x01(\t\x12)\n\x06\x63\x61ndle\x18\x03 \x01(\x0b\x32\x19.entasis.market.v1.Candle\x12\x0e\n\x06\x63losed\x18\x04 \x01(\x08\x12\x0b\n\x03seq\x18\x05 \x01(\x04\x32\xbf\n\n\rMarketService\x12\x97\x01\n\x08GetPrice\x12\".entasis.market.v1.GetPriceRequest\x1a#.entasis.market.v1.GetPriceResponse\"B\x82\xd3\xe4\x93\x02<\x12\x1d/api/v1/market/price/{symbol}Z\x1b\x12\x19/v1/market/price/{symbol}\x12\x8d\x01\n\nListPrices\x12$.entasis.market.v1.ListPricesRequest\x1a%.entasis.market.v1.ListPricesResponse\"2\x82\xd3\xe4\x93\x02,\x12\x15/api/v1/market/pricesZ\x13\x12\x11/v1/market/prices\x12\xa1\x01\n\nGetHistory\x12$.entasis.market.v1.GetHistoryRequest\x1a%.entasis.market.v1.GetHistoryResponse\"F\x82\xd3\xe4\x93\x02@\x12\x1f/api/v1/market/history/{symbol}Z\x1d\x12\x1b/v1/market/history/{symbol}\x12\xab\x01\n\x0cGetOrderBook\x12&.entasis.market.v1.GetOrderBookRequest\x1a\'.entasis.market.v1.GetOrderBookResponse\"J\x82\xd3\xe4\x93\x02\x44\x12!/api/v1/market/orderbook/{symbol}Z\x1f\x12\x1d/v1/market/orderbook/{symbol}\x12\xa6\x01\n\x0fListInstruments\x12).entasis.market.v1.ListInstrumentsRequest\x1a*.entasis.market.v1.ListInstrumentsResponse\"<\x82\xd3\xe4\x93\x02\x36\x12\x1a/api/v1/market/instrumentsZ\x18\x12\x16/v1/market/instruments\x12\xa3\x01\n\x0cStreamPrices\x12&.entasis.market.v1.StreamPricesRequest\x1a\'.entasis.market.v1.StreamPricesResponse\"@\x82\xd3\xe4\x93\x02:\x12\x1c/api/v1/market/prices:streamZ\x1a\x12\x18/v1/market/prices:stream0\x01\x12\xb7\x01\n\x10StreamOrderBooks\x12*.entasis.market.v1.StreamOrderBooksRequest\x1a+.entasis.market.v1.StreamOrderBooksResponse\"H\x82\xd3\xe4\x93\x02\x42\x12 /api/v1/market/orderbooks:streamZ\x1e\x12\x1c/v1/market/orderbooks:stream0\x01\x12\xa8\x01\n\rStreamCandles\x12\'.entasis.market.v1.StreamCandlesRequest\x1a(.entasis.market.v1.StreamCandlesResponse\"B\x82\xd3\xe4\x93\x02<\x12\x1d/api/v1/market/candles:streamZ\x1b\x12\x19/v1/market/candles:stream0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65ntasis/market/v1/market.proto\x12\x11\x65ntasis.market.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#entasis/access/v1/requirement.proto\x1a$entasis/errors/v1/error_reason.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"M\n\x0fGetPriceRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\"\x82\x01\n\x10GetPriceResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05price\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06volume\x18\x04 \x01(\t\x12\x10\n\x08\x65xchange\x18\x05 \x01(\t\"w\n\x11ListPricesRequest\x12\x62\n\x07symbols\x18\x01 \x03(\tBQ\xbaHN\x92\x01K\x10\x64\"GrE\x18\xe8 2@^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}(,[A-Z0-9]{1,20}-[A-Z0-9]{1,20})*$\"}\n\x12ListPricesResponse\x12\x33\n\x06prices\x18\x01 \x03(\x0b\x32#.entasis.market.v1.GetPriceResponse\x12\x32\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32 .entasis.market.v1.SymbolFailure\"`\n\rSymbolFailure\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12.\n\x06reason\x18\x02 \x01(\x0e\x32\x1e.entasis.errors.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xa5\x03\n\x11GetHistoryRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12)\n\x08interval\x18\x02 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x02\x31mR\x02\x35mR\x02\x31hR\x02\x31\x64\x12<\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12:\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\x0b\"\x07\x08\xff\x82\xd1\xff\xaf\x07\x32\x00\x12\x1a\n\tpage_size\x18\x05 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02:u\xbaHr\x1ap\n\x13start.not_after_end\x12\x1bstart must not be after end\x1a<!has(this.start) || !has(this.end) || this.start <= this.end\"x\n\x12GetHistoryResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\'\n\x04\x64\x61ta\x18\x02 \x03(\x0b\x32\x19.entasis.market.v1.Candle\x12\x10\n\x08interval\x18\x03 \x01(\t\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\x7f\n\x06\x43\x61ndle\x12-\n\ttimestamp\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04open\x18\x02 \x01(\t\x12\x0c\n\x04high\x18\x03 \x01(\t\x12\x0b\n\x03low\x18\x04 \x01(\t\x12\r\n\x05\x63lose\x18\x05 \x01(\t\x12\x0e\n\x06volume\x18\x06 \x01(\t\"z\n\x13GetOrderBookRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12\x1d\n\x05\x64\x65pth\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x01H\x00\x88\x01\x01\x42\x08\n\x06_depth\"\xc8\x01\n\x14GetOrderBookResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12(\n\x04\x62ids\x18\x02 \x03(\x0b\x32\x1a.google.protobuf.ListValue\x12(\n\x04\x61sks\x18\x03 \x03(\x0b\x32\x1a.google.protobuf.ListValue\x12-\n\ttimestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03seq\x18\x05 \x01(\x04\x12\x10\n\x08\x63hecksum\x18\x06 \x01(\r\"\x18\n\x16ListInstrumentsRequest\"M\n\x17ListInstrumentsResponse\x12\x32\n\x0binstruments\x18\x01 \x03(\x0b\x32\x1d.entasis.market.v1.Instrument\"\xad\x01\n\nInstrument\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x15\n\rbase_currency\x18\x02 \x01(\t\x12\x16\n\x0equote_currency\x18\x03 \x01(\t\x12\x11\n\ttick_size\x18\x04 \x01(\t\x12\x10\n\x08lot_size\x18\x05 \x01(\t\x12\x13\n\x0bquote_scale\x18\x06 \x01(\x05\x12\x14\n\x0cmax_leverage\x18\x07 \x01(\t\x12\x10\n\x08\x65xchange\x18\x08 \x01(\t\"\x8c\x02\n\x13StreamPricesRequest\x12h\n\x07symbols\x18\x01 \x03(\tBW\xe2\x41\x01\x02\xbaHP\x92\x01M\x08\x01\x10\x64\"GrE\x18\xe8 2@^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}(,[A-Z0-9]{1,20}-[A-Z0-9]{1,20})*$\x12W\n\x0cresume_after\x18\x02 \x03(\x0b\x32\x37.entasis.market.v1.StreamPricesRequest.ResumeAfterEntryB\x08\xbaH\x05\x9a\x01\x02\x10\x64\x1a\x32\n\x10ResumeAfterEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x83\x01\n\x14StreamPricesResponse\x12/\n\x07updates\x18\x01 \x03(\x0b\x32\x1e.entasis.market.v1.PriceUpdate\x12:\n\rinterruptions\x18\x02 \x03(\x0b\x32#.entasis.market.v1.FeedInterruption\"x\n\x0bPriceUpdate\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05price\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06volume\x18\x04 \x01(\t\x12\x0b\n\x03seq\x18\x05 \x01(\x04\"{\n\x10\x46\x65\x65\x64Interruption\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08restored\x18\x02 \x01(\x08\x12\x33\n\x0flast_heard_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x65xchange\x18\x04 \x01(\t\"\xac\x01\n\x17StreamOrderBooksRequest\x12h\n\x07symbols\x18\x01 \x03(\tBW\xe2\x41\x01\x02\xbaHP\x92\x01M\x08\x01\x10\x64\"GrE\x18\xe8 2@^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}(,[A-Z0-9]{1,20}-[A-Z0-9]{1,20})*$\x12\x1d\n\x05\x64\x65pth\x18\x02 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x64(\x01H\x00\x88\x01\x01\x42\x08\n\x06_depth\"\x8e\x01\n\x18StreamOrderBooksResponse\x12\x36\n\x05\x62ooks\x18\x01 \x03(\x0b\x32\'.entasis.market.v1.GetOrderBookResponse\x12:\n\rinterruptions\x18\x02 \x03(\x0b\x32#.entasis.market.v1.FeedInterruption\"\xab\x01\n\x14StreamCandlesRequest\x12h\n\x07symbols\x18\x01 \x03(\tBW\xe2\x41\x01\x02\xbaHP\x92\x01M\x08\x01\x10\x64\"GrE\x18\xe8 2@^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}(,[A-Z0-9]{1,20}-[A-Z0-9]{1,20})*$\x12)\n\x08interval\x18\x02 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x02\x31mR\x02\x35mR\x02\x31hR\x02\x31\x64\"\x85\x01\n\x15StreamCandlesResponse\x12\x30\n\x07updates\x18\x01 \x03(\x0b\x32\x1f.entasis.market.v1.CandleUpdate\x12:\n\rinterruptions\x18\x02 \x03(\x0b\x32#.entasis.market.v1.FeedInterruption\"x\n\x0c\x43\x61ndleUpdate\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x10\n\x08interval\x18\x02 \x01(\t\x12)\n\x06\x63\x61ndle\x18\x03 \x01(\x0b\x32\x19.entasis.market.v1.Candle\x12\x0e\n\x06\x63losed\x18\x04 \x01(\x08\x12\x0b\n\x03seq\x18\x05 \x01(\x04\x32\xcd\x0b\n\rMarketService\x12\xa8\x01\n\x08GetPrice\x12\".entasis.market.v1.GetPriceRequest\x1a#.entasis.market.v1.GetPriceResponse\"S\x8a\xce\x18\r\n\x0bmarket:read\x82\xd3\xe4\x93\x02<\x12\x1d/api/v1/market/price/{symbol}Z\x1b\x12\x19/v1/market/price/{symbol}\x12\x9e\x01\n\nListPrices\x12$.entasis.market.v1.ListPricesRequest\x1a%.entasis.market.v1.ListPricesResponse\"C\x8a\xce\x18\r\n\x0bmarket:read\x82\xd3\xe4\x93\x02,\x12\x15/api/v1/market/pricesZ\x13\x12\x11/v1/market/prices\x12\xb2\x01\n\nGetHistory\x12$.entasis.market.v1.GetHistoryRequest\x1a%.entasis.market.v1.GetHistoryResponse\"W\x8a\xce\x18\r\n\x0bmarket:read\x82\xd3\xe4\x93\x02@\x12\x1f/api/v1/market/history/{symbol}Z\x1d\x12\x1b/v1/market/history/{symbol}\x12\xbc\x01\n\x0cGetOrderBook\x12&.entasis.market.v1.GetOrderBookRequest\x1a\'.entasis.market.v1.GetOrderBookResponse\"[\x8a\xce\x18\r\n\x0bmarket:read\x82\xd3\xe4\x93\x02\x44\x12!/api/v1/market/orderbook/{symbol}Z\x1f\x12\x1d/v1/market/orderbook/{symbol}\x12\xb7\x01\n\x0fListInstruments\x12).entasis.market.v1.ListInstrumentsRequest\x1a*.entasis.market.v1.ListInstrumentsResponse\"M\x8a\xce\x18\r\n\x0bmarket:read\x82\xd3\xe4\x93\x02\x36\x12\x1a/api/v1/market/instrumentsZ\x18\x12\x16/v1/market/instruments\x12\xb6\x01\n\x0cStreamPrices\x12&.entasis.market.v1.StreamPricesRequest\x1a\'.entasis.market.v1.StreamPricesResponse\"S\x8a\xce\x18\x0f\n\x0bmarket:read\x10\x01\x82\xd3\xe4\x93\x02:\x12\x1c/api/v1/market/prices:streamZ\x1a\x12\x18/v1/market/prices:stream0\x01\x12\xca\x01\n\x10StreamOrderBooks\x12*.entasis.market.v1.StreamOrderBooksRequest\x1a+.entasis.market.v1.StreamOrderBooksResponse\"[\x8a\xce\x18\x0f\n\x0bmarket:read\x10\x01\x82\xd3\xe4\x93\x02\x42\x12 /api/v1/market/orderbooks:streamZ\x1e\x12\x1c/v1/market/orderbooks:stream0\x01\x12\xbb\x01\n\rStreamCandles\x12\'.entasis.market.v1.StreamCandlesRequest\x1a(.entasis.market.v1.StreamCandlesResponse\"U\x8a\xce\x18\x0f\n\x0bmarket:read\x10\x01\x82\xd3\xe4\x93\x02<\x12\x1d/api/v1/market/candles:streamZ\x1b\x12\x19/v1/market/candles:stream0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -74,67 +75,67 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMCANDLESREQUEST'].fields_by_name['interval']._loaded_options = None
   _globals['_STREAMCANDLESREQUEST'].fields_by_name['interval']._serialized_options = b'\272H\024r\022R\000R\0021mR\0025mR\0021hR\0021d'
   _globals['_MARKETSERVICE'].methods_by_name['GetPrice']._loaded_options = None
-  _globals['_MARKETSERVICE'].methods_by_name['GetPrice']._serialized_options = b'\202\323\344\223\002<\022\035/api/v1/market/price/{symbol}Z\033\022\031/v1/market/price/{symbol}'
+  _globals['_MARKETSERVICE'].methods_by_name['GetPrice']._serialized_options = b'\212\316\030\r\n\013market:read\202\323\344\223\002<\022\035/api/v1/market/price/{symbol}Z\033\022\031/v1/market/price/{symbol}'
   _globals['_MARKETSERVICE'].methods_by_name['ListPrices']._loaded_options = None
-  _globals['_MARKETSERVICE'].methods_by_name['ListPrices']._serialized_options = b'\202\323\344\223\002,\022\025/api/v1/market/pricesZ\023\022\021/v1/market/prices'
+  _globals['_MARKETSERVICE'].methods_by_name['ListPrices']._serialized_options = b'\212\316\030\r\n\013market:read\202\323\344\223\002,\022\025/api/v1/market/pricesZ\023\022\021/v1/market/prices'
   _globals['_MARKETSERVICE'].methods_by_name['GetHistory']._loaded_options = None
-  _globals['_MARKETSERVICE'].methods_by_name['GetHistory']._serialized_options = b'\202\323\344\223\002@\022\037/api/v1/market/history/{symbol}Z\035\022\033/v1/market/history/{symbol}'
+  _globals['_MARKETSERVICE'].methods_by_name['GetHistory']._serialized_options = b'\212\316\030\r\n\013market:read\202\323\344\223\002@\022\037/api/v1/market/history/{symbol}Z\035\022\033/v1/market/history/{symbol}'
   _globals['_MARKETSERVICE'].methods_by_name['GetOrderBook']._loaded_options = None
-  _globals['_MARKETSERVICE'].methods_by_name['GetOrderBook']._serialized_options = b'\202\323\344\223\002D\022!/api/v1/market/orderbook/{symbol}Z\037\022\035/v1/market/orderbook/{symbol}'
+  _globals['_MARKETSERVICE'].methods_by_name['GetOrderBook']._serialized_options = b'\212\316\030\r\n\013market:read\202\323\344\223\002D\022!/api/v1/market/orderbook/{symbol}Z\037\022\035/v1/market/orderbook/{symbol}'
   _globals['_MARKETSERVICE'].methods_by_name['ListInstruments']._loaded_options = None
-  _globals['_MARKETSERVICE'].methods_by_name['ListInstruments']._serialized_options = b'\202\323\344\223\0026\022\032/api/v1/market/instrumentsZ\030\022\026/v1/market/instruments'
+  _globals['_MARKETSERVICE'].methods_by_name['ListInstruments']._serialized_options = b'\212\316\030\r\n\013market:read\202\323\344\223\0026\022\032/api/v1/market/instrumentsZ\030\022\026/v1/market/instruments'
   _globals['_MARKETSERVICE'].methods_by_name['StreamPrices']._loaded_options = None
-  _globals['_MARKETSERVICE'].methods_by_name['StreamPrices']._serialized_options = b'\202\323\344\223\002:\022\034/api/v1/market/prices:streamZ\032\022\030/v1/market/prices:stream'
+  _globals['_MARKETSERVICE'].methods_by_name['StreamPrices']._serialized_options = b'\212\316\030\017\n\013market:read\020\001\202\323\344\223\002:\022\034/api/v1/market/prices:streamZ\032\022\030/v1/market/prices:stream'
   _globals['_MARKETSERVICE'].methods_by_name['StreamOrderBooks']._loaded_options = None
-  _globals['_MARKETSERVICE'].methods_by_name['StreamOrderBooks']._serialized_options = b'\202\323\344\223\002B\022 /api/v1/market/orderbooks:streamZ\036\022\034/v1/market/orderbooks:stream'
+  _globals['_MARKETSERVICE'].methods_by_name['StreamOrderBooks']._serialized_options = b'\212\316\030\017\n\013market:read\020\001\202\323\344\223\002B\022 /api/v1/market/orderbooks:streamZ\036\022\034/v1/market/orderbooks:stream'
   _globals['_MARKETSERVICE'].methods_by_name['StreamCandles']._loaded_options = None
-  _globals['_MARKETSERVICE'].methods_by_name['StreamCandles']._serialized_options = b'\202\323\344\223\002<\022\035/api/v1/market/candles:streamZ\033\022\031/v1/market/candles:stream'
-  _globals['_GETPRICEREQUEST']._serialized_start=246
-  _globals['_GETPRICEREQUEST']._serialized_end=323
-  _globals['_GETPRICERESPONSE']._serialized_start=326
-  _globals['_GETPRICERESPONSE']._serialized_end=456
-  _globals['_LISTPRICESREQUEST']._serialized_start=458
-  _globals['_LISTPRICESREQUEST']._serialized_end=577
-  _globals['_LISTPRICESRESPONSE']._serialized_start=579
-  _globals['_LISTPRICESRESPONSE']._serialized_end=704
-  _globals['_SYMBOLFAILURE']._serialized_start=706
-  _globals['_SYMBOLFAILURE']._serialized_end=802
-  _globals['_GETHISTORYREQUEST']._serialized_start=805
-  _globals['_GETHISTORYREQUEST']._serialized_end=1226
-  _globals['_GETHISTORYRESPONSE']._serialized_start=1228
-  _globals['_GETHISTORYRESPONSE']._serialized_end=1348
-  _globals['_CANDLE']._serialized_start=1350
-  _globals['_CANDLE']._serialized_end=1477
-  _globals['_GETORDERBOOKREQUEST']._serialized_start=1479
-  _globals['_GETORDERBOOKREQUEST']._serialized_end=1601
-  _globals['_GETORDERBOOKRESPONSE']._serialized_start=1604
-  _globals['_GETORDERBOOKRESPONSE']._serialized_end=1804
-  _globals['_LISTINSTRUMENTSREQUEST']._serialized_start=1806
-  _globals['_LISTINSTRUMENTSREQUEST']._serialized_end=1830
-  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_start=1832
-  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_end=1909
-  _globals['_INSTRUMENT']._serialized_start=1912
-  _globals['_INSTRUMENT']._serialized_end=2085
-  _globals['_STREAMPRICESREQUEST']._serialized_start=2088
-  _globals['_STREAMPRICESREQUEST']._serialized_end=2356
-  _globals['_STREAMPRICESREQUEST_RESUMEAFTERENTRY']._serialized_start=2306
-  _globals['_STREAMPRICESREQUEST_RESUMEAFTERENTRY']._serialized_end=2356
-  _globals['_STREAMPRICESRESPONSE']._serialized_start=2359
-  _globals['_STREAMPRICESRESPONSE']._serialized_end=2490
-  _globals['_PRICEUPDATE']._serialized_start=2492
-  _globals['_PRICEUPDATE']._serialized_end=2612
-  _globals['_FEEDINTERRUPTION']._serialized_start=2614
-  _globals['_FEEDINTERRUPTION']._serialized_end=2737
-  _globals['_STREAMORDERBOOKSREQUEST']._serialized_start=2740
-  _globals['_STREAMORDERBOOKSREQUEST']._serialized_end=2912
-  _globals['_STREAMORDERBOOKSRESPONSE']._serialized_start=2915
-  _globals['_STREAMORDERBOOKSRESPONSE']._serialized_end=3057
-  _globals['_STREAMCANDLESREQUEST']._serialized_start=3060
-  _globals['_STREAMCANDLESREQUEST']._serialized_end=3231
-  _globals['_STREAMCANDLESRESPONSE']._serialized_start=3234
-  _globals['_STREAMCANDLESRESPONSE']._serialized_end=3367
-  _globals['_CANDLEUPDATE']._serialized_start=3369
-  _globals['_CANDLEUPDATE']._serialized_end=3489
-  _globals['_MARKETSERVICE']._serialized_start=3492
-  _globals['_MARKETSERVICE']._serialized_end=4835
+  _globals['_MARKETSERVICE'].methods_by_name['StreamCandles']._serialized_options = b'\212\316\030\017\n\013market:read\020\001\202\323\344\223\002<\022\035/api/v1/market/candles:streamZ\033\022\031/v1/market/candles:stream'
+  _globals['_GETPRICEREQUEST']._serialized_start=283
+  _globals['_GETPRICEREQUEST']._serialized_end=360
+  _globals['_GETPRICERESPONSE']._serialized_start=363
+  _globals['_GETPRICERESPONSE']._serialized_end=493
+  _globals['_LISTPRICESREQUEST']._serialized_start=495
+  _globals['_LISTPRICESREQUEST']._serialized_end=614
+  _globals['_LISTPRICESRESPONSE']._serialized_start=616
+  _globals['_LISTPRICESRESPONSE']._serialized_end=741
+  _globals['_SYMBOLFAILURE']._serialized_start=743
+  _globals['_SYMBOLFAILURE']._serialized_end=839
+  _globals['_GETHISTORYREQUEST']._serialized_start=842
+  _globals['_GETHISTORYREQUEST']._serialized_end=1263
+  _globals['_GETHISTORYRESPONSE']._serialized_start=1265
+  _globals['_GETHISTORYRESPONSE']._serialized_end=1385
+  _globals['_CANDLE']._serialized_start=1387
+  _globals['_CANDLE']._serialized_end=1514
+  _globals['_GETORDERBOOKREQUEST']._serialized_start=1516
+  _globals['_GETORDERBOOKREQUEST']._serialized_end=1638
+  _globals['_GETORDERBOOKRESPONSE']._serialized_start=1641
+  _globals['_GETORDERBOOKRESPONSE']._serialized_end=1841
+  _globals['_LISTINSTRUMENTSREQUEST']._serialized_start=1843
+  _globals['_LISTINSTRUMENTSREQUEST']._serialized_end=1867
+  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_start=1869
+  _globals['_LISTINSTRUMENTSRESPONSE']._serialized_end=1946
+  _globals['_INSTRUMENT']._serialized_start=1949
+  _globals['_INSTRUMENT']._serialized_end=2122
+  _globals['_STREAMPRICESREQUEST']._serialized_start=2125
+  _globals['_STREAMPRICESREQUEST']._serialized_end=2393
+  _globals['_STREAMPRICESREQUEST_RESUMEAFTERENTRY']._serialized_start=2343
+  _globals['_STREAMPRICESREQUEST_RESUMEAFTERENTRY']._serialized_end=2393
+  _globals['_STREAMPRICESRESPONSE']._serialized_start=2396
+  _globals['_STREAMPRICESRESPONSE']._serialized_end=2527
+  _globals['_PRICEUPDATE']._serialized_start=2529
+  _globals['_PRICEUPDATE']._serialized_end=2649
+  _globals['_FEEDINTERRUPTION']._serialized_start=2651
+  _globals['_FEEDINTERRUPTION']._serialized_end=2774
+  _globals['_STREAMORDERBOOKSREQUEST']._serialized_start=2777
+  _globals['_STREAMORDERBOOKSREQUEST']._serialized_end=2949
+  _globals['_STREAMORDERBOOKSRESPONSE']._serialized_start=2952
+  _globals['_STREAMORDERBOOKSRESPONSE']._serialized_end=3094
+  _globals['_STREAMCANDLESREQUEST']._serialized_start=3097
+  _globals['_STREAMCANDLESREQUEST']._serialized_end=3268
+  _globals['_STREAMCANDLESRESPONSE']._serialized_start=3271
+  _globals['_STREAMCANDLESRESPONSE']._serialized_end=3404
+  _globals['_CANDLEUPDATE']._serialized_start=3406
+  _globals['_CANDLEUPDATE']._serialized_end=3526
+  _globals['_MARKETSERVICE']._serialized_start=3529
+  _globals['_MARKETSERVICE']._serialized_end=5014
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 import datetime
 
 from buf.validate import validate_pb2 as _validate_pb2
+from entasis.access.v1 import requirement_pb2 as _requirement_pb2
 from entasis.errors.v1 import error_reason_pb2 as _error_reason_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.api import field_behavior_pb2 as _field_behavior_pb2

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from entasis.access.v1 import requirement_pb2 as entasis_dot_access_dot_v1_dot_requirement__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$entasis/portfolio/v1/portfolio.proto\x12\x14\x65ntasis.portfolio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n\x14ListPositionsRequest\x12*\n\x06status\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\x04openR\x06\x63losedR\x03\x61ll\"J\n\x15ListPositionsResponse\x12\x31\n\tpositions\x18\x01 \x03(\x0b\x32\x1e.entasis.portfolio.v1.Position\"\xd5\x01\n\x08Position\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\t\x12\x13\n\x0b\x65ntry_price\x18\x03 \x01(\t\x12\x15\n\rcurrent_price\x18\x04 \x01(\t\x12\x0b\n\x03pnl\x18\x05 \x01(\t\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bposition_id\x18\x07 \x01(\t\x12\x0c\n\x04type\x18\x08 \x01(\t\x12\x10\n\x08leverage\x18\t \x01(\t\x12\x0e\n\x06status\x18\n \x01(\t\"\xea\x01\n\x15\x43reatePositionRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12\x36\n\x04size\x18\x02 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^[0-9]{1,20}(\\.[0-9]{1,18})?$\x12$\n\x04type\x18\x03 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x0fr\rR\x04longR\x05short\x12\x37\n\x08leverage\x18\x04 \x01(\tB%\xbaH\"r 2\x1e^([0-9]{1,4}(\\.[0-9]{1,4})?)?$\"l\n\x16\x43reatePositionResponse\x12\x13\n\x0bposition_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xf1\x02\n\x10PortfolioService\x12\xa8\x01\n\rListPositions\x12*.entasis.portfolio.v1.ListPositionsRequest\x1a+.entasis.portfolio.v1.ListPositionsResponse\">\x82\xd3\xe4\x93\x02\x38\x12\x1b/api/v1/portfolio/positionsZ\x19\x12\x17/v1/portfolio/positions\x12\xb1\x01\n\x0e\x43reatePosition\x12+.entasis.portfolio.v1.CreatePositionRequest\x1a,.entasis.portfolio.v1.CreatePositionResponse\"D\x82\xd3\xe4\x93\x02>\"\x1b/api/v1/portfolio/positions:\x01*Z\x1c\"\x17/v1/portfolio/positions:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$entasis/portfolio/v1/portfolio.proto\x12\x14\x65ntasis.portfolio.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#entasis/access/v1/requirement.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"B\n\x14ListPositionsRequest\x12*\n\x06status\x18\x01 \x01(\tB\x1a\xbaH\x17r\x15R\x00R\x04openR\x06\x63losedR\x03\x61ll\"J\n\x15ListPositionsResponse\x12\x31\n\tpositions\x18\x01 \x03(\x0b\x32\x1e.entasis.portfolio.v1.Position\"\xd5\x01\n\x08Position\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\t\x12\x13\n\x0b\x65ntry_price\x18\x03 \x01(\t\x12\x15\n\rcurrent_price\x18\x04 \x01(\t\x12\x0b\n\x03pnl\x18\x05 \x01(\t\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bposition_id\x18\x07 \x01(\t\x12\x0c\n\x04type\x18\x08 \x01(\t\x12\x10\n\x08leverage\x18\t \x01(\t\x12\x0e\n\x06status\x18\n \x01(\t\"\xea\x01\n\x15\x43reatePositionRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12\x36\n\x04size\x18\x02 \x01(\tB(\xe2\x41\x01\x02\xbaH!r\x1f\x32\x1d^[0-9]{1,20}(\\.[0-9]{1,18})?$\x12$\n\x04type\x18\x03 \x01(\tB\x16\xe2\x41\x01\x02\xbaH\x0fr\rR\x04longR\x05short\x12\x37\n\x08leverage\x18\x04 \x01(\tB%\xbaH\"r 2\x1e^([0-9]{1,4}(\\.[0-9]{1,4})?)?$\"l\n\x16\x43reatePositionResponse\x12\x13\n\x0bposition_id\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x9a\x03\n\x10PortfolioService\x12\xbc\x01\n\rListPositions\x12*.entasis.portfolio.v1.ListPositionsRequest\x1a+.entasis.portfolio.v1.ListPositionsResponse\"R\x8a\xce\x18\x10\n\x0eportfolio:read\x82\xd3\xe4\x93\x02\x38\x12\x1b/api/v1/portfolio/positionsZ\x19\x12\x17/v1/portfolio/positions\x12\xc6\x01\n\x0e\x43reatePosition\x12+.entasis.portfolio.v1.CreatePositionRequest\x1a,.entasis.portfolio.v1.CreatePositionResponse\"Y\x8a\xce\x18\x11\n\x0fportfolio:write\x82\xd3\xe4\x93\x02>\"\x1b/api/v1/portfolio/positions:\x01*Z\x1c\"\x17/v1/portfolio/positions:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,19 +47,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEPOSITIONREQUEST'].fields_by_name['leverage']._loaded_options = None
   _globals['_CREATEPOSITIONREQUEST'].fields_by_name['leverage']._serialized_options = b'\272H\"r 2\036^([0-9]{1,4}(\\.[0-9]{1,4})?)?$'
   _globals['_PORTFOLIOSERVICE'].methods_by_name['ListPositions']._loaded_options = None
-  _globals['_PORTFOLIOSERVICE'].methods_by_name['ListPositions']._serialized_options = b'\202\323\344\223\0028\022\033/api/v1/portfolio/positionsZ\031\022\027/v1/portfolio/positions'
+  _globals['_PORTFOLIOSERVICE'].methods_by_name['ListPositions']._serialized_options = b'\212\316\030\020\n\016portfolio:read\202\323\344\223\0028\022\033/api/v1/portfolio/positionsZ\031\022\027/v1/portfolio/positions'
   _globals['_PORTFOLIOSERVICE'].methods_by_name['CreatePosition']._loaded_options = None
-  _globals['_PORTFOLIOSERVICE'].methods_by_name['CreatePosition']._serialized_options = b'\202\323\344\223\002>\"\033/api/v1/portfolio/positions:\001*Z\034\"\027/v1/portfolio/positions:\001*'
-  _globals['_LISTPOSITIONSREQUEST']._serialized_start=187
-  _globals['_LISTPOSITIONSREQUEST']._serialized_end=253
-  _globals['_LISTPOSITIONSRESPONSE']._serialized_start=255
-  _globals['_LISTPOSITIONSRESPONSE']._serialized_end=329
-  _globals['_POSITION']._serialized_start=332
-  _globals['_POSITION']._serialized_end=545
-  _globals['_CREATEPOSITIONREQUEST']._serialized_start=548
-  _globals['_CREATEPOSITIONREQUEST']._serialized_end=782
-  _globals['_CREATEPOSITIONRESPONSE']._serialized_start=784
-  _globals['_CREATEPOSITIONRESPONSE']._serialized_end=892
-  _globals['_PORTFOLIOSERVICE']._serialized_start=895
-  _globals['_PORTFOLIOSERVICE']._serialized_end=1264
+  _globals['_PORTFOLIOSERVICE'].methods_by_name['CreatePosition']._serialized_options = b'\212\316\030\021\n\017portfolio:write\202\323\344\223\002>\"\033/api/v1/portfolio/positions:\001*Z\034\"\027/v1/portfolio/positions:\001*'
+  _globals['_LISTPOSITIONSREQUEST']._serialized_start=224
+  _globals['_LISTPOSITIONSREQUEST']._serialized_end=290
+  _globals['_LISTPOSITIONSRESPONSE']._serialized_start=292
+  _globals['_LISTPOSITIONSRESPONSE']._serialized_end=366
+  _globals['_POSITION']._serialized_start=369
+  _globals['_POSITION']._serialized_end=582
+  _globals['_CREATEPOSITIONREQUEST']._serialized_start=585
+  _globals['_CREATEPOSITIONREQUEST']._serialized_end=819
+  _globals['_CREATEPOSITIONRESPONSE']._serialized_start=821
+  _globals['_CREATEPOSITIONRESPONSE']._serialized_end=929
+  _globals['_PORTFOLIOSERVICE']._serialized_start=932
+  _globals['_PORTFOLIOSERVICE']._serialized_end=1342
 # @@protoc_insertion_point(module_scope)

@@ -108,7 +108,7 @@ class ErrorReason(betterproto2.Enum):
 
     AUTH_003 = 13
     """
-    The caller's address is not on the list (PERMISSION_DENIED, 403).
+    The caller's address, or the origin of a page that opens a WebSocket, is not on the list (PERMISSION_DENIED, 403).
     Example: a key bound to 10.0.0.0/8 is used from elsewhere.
     """
 

@@ -1,0 +1,1 @@
+"""The subcommands of `entasis` that are not about running it."""
