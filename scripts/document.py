@@ -86,6 +86,8 @@ def settings() -> str:
 def _shown(default: Any) -> str:
     if default is None or default in {"", ()}:
         return "empty"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`"
     return f"`{default}`"
 
 

@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 IMPORTED = ROOT / "build" / "protos"
@@ -95,12 +97,36 @@ def generate(target: Path) -> None:
         f"--descriptor_set_out={target}/descriptor/entasis.binpb",
         "--include_imports",
     )
+    require_requirements(target / "descriptor" / "entasis.binpb")
     # The validation rules are options of our fields, and no published package carries their Python module.
     protoc([*ours, "buf/validate/validate.proto"], f"--python_out={target}/python", f"--pyi_out={target}/python")
     protoc(with_services, f"--grpc_python_out={target}/python", f"--mypy_grpc_out=readable_stubs,quiet:{target}/python")
     better = target / "betterproto" / "entasis_betterproto"
     better.mkdir()
     protoc(ours, f"--python_betterproto2_out={better}", "--python_betterproto2_opt=client_generation=sync")
+
+
+def require_requirements(descriptor_set: Path) -> None:
+    """Fail where an RPC does not say who may call it: nothing is served by default."""
+    files = descriptor_pb2.FileDescriptorSet.FromString(descriptor_set.read_bytes()).file
+    pool = descriptor_pool.DescriptorPool()
+    for file in files:
+        pool.Add(file)
+    # The options as the set itself defines them, since the generated modules may be those of another state.
+    options_class = message_factory.GetMessageClass(pool.FindMessageTypeByName("google.protobuf.MethodOptions"))
+    requirement = pool.FindExtensionByName("entasis.access.v1.requirement")
+    undeclared = [
+        f"{file.package}.{service.name}.{method.name}"
+        for file in files
+        for service in file.service
+        for method in service.method
+        if not options_class.FromString(method.options.SerializeToString()).HasExtension(requirement)
+    ]
+    if undeclared:
+        raise SystemExit(
+            f"These RPCs do not say who may call them: {', '.join(undeclared)}. "
+            "Add to each: option (entasis.access.v1.requirement)."
+        )
 
 
 def protoc(files: list[str], *options: str) -> None:

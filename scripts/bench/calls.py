@@ -6,14 +6,14 @@ import asyncio
 import statistics
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
 
 from entasis.market.v1 import market_pb2 as pb
-from scripts.bench.processes import Program, entasis, running
+from scripts.bench.processes import Program, entasis, make_key, running
 
 CALLS = 6_000
 ROUNDS = 5
@@ -61,6 +61,7 @@ async def in_turns(
 async def unary(tick: Callable[[], None]) -> Figure:
     """`GetPrice` on the engine's port beside a bare grpc.aio echo."""
     with tempfile.TemporaryDirectory() as data:
+        key = make_key(Path(data))
         arguments, environment = entasis(Path(data), "serve", "engine", symbols="BTC-USDT")
         with (
             running(arguments, "Entasis is up", **environment) as ours,
@@ -68,20 +69,27 @@ async def unary(tick: Callable[[], None]) -> Figure:
         ):
             request = pb.GetPriceRequest(symbol="BTC-USDT").SerializeToString()
             async with (
-                grpc.aio.insecure_channel(ours.find(r"gRPC +(127\S+)")) as our_channel,
+                grpc.aio.insecure_channel(ours.find(r"gRPC +(127[\d.:]+)")) as our_channel,
                 grpc.aio.insecure_channel(peer.find(r"ready on (\S+)")) as peer_channel,
             ):
                 price = our_channel.unary_unary("/entasis.market.v1.MarketService/GetPrice")
                 echo = peer_channel.unary_unary("/bench.Echo/Echo")
                 return await in_turns(
-                    ours, lambda: call(price, request), ("",), peer, lambda: call(echo, request), tick
+                    ours,
+                    lambda: call(price, request, [("x-api-key", key)]),
+                    ("",),
+                    peer,
+                    lambda: call(echo, request),
+                    tick,
                 )
 
 
-async def call(method: Callable[[bytes], Awaitable[bytes]], request: bytes) -> None:
+async def call(
+    method: Callable[..., Awaitable[bytes]], request: bytes, metadata: Sequence[tuple[str, str]] = ()
+) -> None:
     async def some() -> None:
         for _ in range(CALLS // CONCURRENCY):
-            await method(request)
+            await method(request, metadata=metadata)
 
     await asyncio.gather(*(some() for _ in range(CONCURRENCY)))
 
@@ -89,16 +97,17 @@ async def call(method: Callable[[bytes], Awaitable[bytes]], request: bytes) -> N
 async def rest(tick: Callable[[], None]) -> Figure:
     """A price over REST, Envoy and engine together, beside FastAPI on uvicorn."""
     with tempfile.TemporaryDirectory() as data:
+        key = make_key(Path(data))
         arguments, environment = entasis(Path(data), "up", symbols="BTC-USDT")
         with (
             running(arguments, "Ctrl-C ends it", **environment) as ours,
             running([sys.executable, "-m", "scripts.bench.peers", "fastapi"], "ready on") as peer,
         ):
-            our_address = ours.find(r"curl http://(\S+?)/")
+            our_address = ours.find(r"http://(\S+?)/api")
             peer_address = peer.find(r"ready on (\S+)")
             return await in_turns(
                 ours,
-                lambda: read(our_address),
+                lambda: read(our_address, key),
                 ("entasis", "envoy"),
                 peer,
                 lambda: read(peer_address),
@@ -106,10 +115,11 @@ async def rest(tick: Callable[[], None]) -> Figure:
             )
 
 
-async def read(address: str) -> None:
+async def read(address: str, key: str = "") -> None:
     """GET the price over connections that stay open."""
     host, _, port = address.partition(":")
-    request = f"GET {PATH} HTTP/1.1\r\nhost: {address}\r\n\r\n".encode()
+    credential = f"x-api-key: {key}\r\n" if key else ""
+    request = f"GET {PATH} HTTP/1.1\r\nhost: {address}\r\n{credential}\r\n".encode()
 
     async def some() -> None:
         reader, writer = await asyncio.open_connection(host, int(port))

@@ -9,10 +9,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
+
+from entasis_engine.access.store import AccessStore
+from entasis_engine.times import system_clock
 
 BIN = Path(sys.executable).parent
 START_SECONDS_MAX = 60.0
@@ -83,3 +86,12 @@ def entasis(data_dir: Path, *arguments: str, **settings: object) -> list[object]
         "ENTASIS_LOG_LEVEL": "warning",
     } | {f"ENTASIS_{name.upper()}": value for name, value in settings.items()}
     return [[str(BIN / "entasis"), *arguments], environment]
+
+
+def make_key(data_dir: Path) -> str:
+    """A key of an account that may call as often as it likes."""
+    now = system_clock()
+    with closing(AccessStore(data_dir / "access.db")) as store:
+        store.create_account("bench", None, now)
+        _, text = store.create_key("bench", ["market:read"], "", None, [], 100_000_000, now)
+    return text

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from entasis_engine.access.operation import open_access
 from entasis_engine.exchanges.feed import Feed
 from entasis_engine.exchanges.recorded import RecordedFeed
 from entasis_engine.exchanges.simulated import SimulatedFeed
 from entasis_engine.market.operation import open_market
 from entasis_engine.market.service import MarketService
+from entasis_engine.rpc.guard import AccessGuard
 from entasis_engine.rpc.pipeline import Pipeline
 from entasis_engine.rpc.server import open_server
 from entasis_engine.rpc.stages import default_stages
@@ -19,6 +21,7 @@ from entasis_engine.settings import Settings
 from entasis_engine.storage.candles import CandleStore
 from entasis_engine.storage.database import open_database
 from entasis_engine.times import Clock, Monotonic, system_clock
+from entasis_engine.tls import server_tls
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Engine:
     """An engine that serves."""
 
     grpc_port: int
-    """The loopback port; 0 where it serves the unix socket alone."""
+    """The TCP port; 0 where it serves the unix socket alone."""
     symbols: tuple[str, ...]
     end_streams: Callable[[], None]
     """Ends every open stream with UNAVAILABLE, and refuses new ones: the first step of a stop."""
@@ -45,7 +48,7 @@ async def open_engine(
     """Run the engine: feed, database, market and gRPC server.
 
     Args:
-        unix_path: a socket to serve beside the loopback port.
+        unix_path: a socket to serve beside the TCP port.
         notice_seconds: how long to go on serving after having said NOT_SERVING at the end.
         feed: in place of the one that the settings name.
     """
@@ -65,17 +68,22 @@ async def open_engine(
                 queue_max=settings.stream_queue_max,
             )
         )
+        access = await stack.enter_async_context(open_access(settings, clock=clock, monotonic=monotonic))
+        edge_names = settings.tls_edge_names if settings.tls_client_ca is not None else ()
         pipeline = Pipeline(
-            [MarketService(market.hub, market.keeper, market_now=feed.now)],
+            [MarketService(market.hub, market.keeper, market_now=feed.now), access.service],
             default_stages(monotonic, log_everything=settings.access_log == "all"),
+            AccessGuard(access.gate, access.audit, edge_names=edge_names),
             deadline_seconds=settings.request_deadline_seconds,
         )
+        access.watchers.append(pipeline.review_streams)
         server = await stack.enter_async_context(
             open_server(
                 pipeline,
                 host=settings.host,
                 port=settings.grpc_port,
                 unix_path=unix_path,
+                tls=server_tls(settings),
                 drain_seconds=settings.drain_seconds,
                 notice_seconds=notice_seconds,
             )

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from entasis_engine.errors import EntasisError, Language, language_of
 
@@ -26,9 +26,20 @@ class Principal:
     key_ids: tuple[str, ...] = ()
     """Ids of the API keys that were sent, or that the token was issued for."""
     signer: str = ""
-    """The `kid` of the key that signed the token; empty without a token."""
+    """Fingerprint of the key that signed the token; empty without a token."""
     expires_at: datetime | None = None
     """When the first of the credentials expires."""
+
+
+class Allowance(NamedTuple):
+    """What is left of a caller's requests, as every answer says it in `X-RateLimit-*`."""
+
+    limit: int
+    """Requests in any 60 seconds."""
+    remaining: int
+    """How many of them are left."""
+    reset_seconds: int
+    """Until the earliest request that still counts does not any more."""
 
 
 class Call:
@@ -53,9 +64,16 @@ class Call:
         """Who calls; None where the call is anonymous."""
         self.address = ""
         """The caller's own address; empty for parts of the engine itself."""
+        self.allowance: Allowance | None = None
+        """What is left of the caller's requests; None for parts of the engine itself."""
         self.told: tuple[tuple[str, str], ...] = ()
         """Headers that the answer carries, however the call ends."""
         self._metadata = metadata
+
+    @property
+    def metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """All headers, as they came."""
+        return self._metadata
 
     def header(self, name: str) -> str:
         """A header's text, the first of that name; empty where it was not sent."""

@@ -9,17 +9,23 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from entasis_engine.commands.access import accounts, keys
+from entasis_engine.commands.certs import certs
 from entasis_engine.settings import Settings
+
+if TYPE_CHECKING:
+    from entasis_engine.edge import TcpEndpoint, UnixEndpoint
+    from entasis_engine.tls import UpstreamTls
 
 app = typer.Typer(
     name="entasis",
@@ -32,8 +38,13 @@ app = typer.Typer(
 )
 serve = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Run one part alone.")
 app.add_typer(serve, name="serve")
+app.add_typer(accounts, name="accounts")
+app.add_typer(keys, name="keys")
+app.command()(certs)
 
 screen = Console(stderr=True, highlight=False)
+
+SOCKET_PATH_BYTES_MAX = 107 if sys.platform == "linux" else 103
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the database.")]
 Feed = Annotated[str | None, typer.Option(help="Source of market data: simulated, recorded or live.")]
@@ -41,8 +52,14 @@ Symbols = Annotated[str | None, typer.Option(help="Instruments to serve, such as
 Frames = Annotated[list[Path] | None, typer.Option(help="Recorded frames, in order; repeat for several files.")]
 Candles = Annotated[list[Path] | None, typer.Option(help="Candle files (btcusdt-5m-….csv.gz); repeat for several.")]
 Speed = Annotated[float | None, typer.Option(help="Speed of the market; 0 plays a recording as fast as possible.")]
+KEY_ADVICE = "made at the first start; another one: entasis keys create demo --scopes market:read"
+
 Engine = Annotated[
-    str | None, typer.Option(help="The engine: host:port, or unix:/path.", show_default="the port of ENTASIS_GRPC_PORT")
+    str | None,
+    typer.Option(
+        help="The engine: unix:/path, or host:port with the certificates of ENTASIS_UPSTREAM_….",
+        show_default="engine.sock in the data folder",
+    ),
 ]
 
 
@@ -74,23 +91,33 @@ def engine(
     candles: Candles = None,
     speed: Speed = None,
     port: Annotated[int | None, typer.Option(help="gRPC port; 0 takes a free one.")] = None,
-    unix: Annotated[Path | None, typer.Option(help="A unix socket to serve as well.")] = None,
+    unix: Annotated[
+        Path | None,
+        typer.Option(help="The unix socket for Envoy and bridge.", show_default="engine.sock in the data folder"),
+    ] = None,
     data_dir: DataDir = None,
 ) -> None:
     """The gRPC services alone, for clients that need neither REST nor WebSocket."""
     settings = _settings(**_of_feed(feed, symbols, frames, candles, speed), grpc_port=port, data_dir=data_dir)
-    _run(settings, partial(_serve_engine, settings, unix))
+    _run(settings, partial(_serve_engine, settings, unix or settings.engine_socket))
 
 
 @serve.command()
 def bridge(
     engine: Engine = None,
-    port: Annotated[int | None, typer.Option(help="WebSocket port; 0 takes a free one.")] = None,
-    unix: Annotated[Path | None, typer.Option(help="A unix socket to serve instead of the port.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="A loopback port to serve instead of the unix socket; 0 takes a free one.")
+    ] = None,
+    unix: Annotated[
+        Path | None, typer.Option(help="The unix socket for Envoy.", show_default="bridge.sock in the data folder")
+    ] = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """The WebSocket bridge alone, as a client of an engine elsewhere on this machine."""
-    settings = _settings(websocket_port=port)
-    _run(settings, partial(_serve_bridge, settings, engine or _local(settings, settings.grpc_port), unix))
+    """The WebSocket bridge alone, as a client of an engine on this machine or another."""
+    settings = _settings(websocket_port=port, data_dir=data_dir)
+    if unix is None and settings.websocket_port is None:
+        unix = settings.bridge_socket
+    _run(settings, partial(_serve_bridge, settings, engine or f"unix:{settings.engine_socket}", unix))
 
 
 @serve.command()
@@ -98,22 +125,23 @@ def edge(
     engine: Engine = None,
     bridge: Annotated[
         str | None,
-        typer.Option(
-            help="The WebSocket bridge: host:port, or unix:/path.", show_default="the port of ENTASIS_WEBSOCKET_PORT"
-        ),
+        typer.Option(help="The WebSocket bridge: unix:/path.", show_default="bridge.sock in the data folder"),
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port of REST, gRPC and WebSocket; 0 takes a free one.")] = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Envoy alone, in front of an engine and a bridge that run elsewhere on this machine."""
-    settings = _settings(rest_port=port)
-    engine = engine or _local(settings, settings.grpc_port)
-    _run(settings, partial(_serve_edge, settings, engine, bridge or _local(settings, settings.websocket_port)))
+    """Envoy alone, in front of a bridge on this machine and an engine on this machine or another."""
+    settings = _settings(rest_port=port, data_dir=data_dir)
+    engine = engine or f"unix:{settings.engine_socket}"
+    _run(settings, partial(_serve_edge, settings, engine, bridge or f"unix:{settings.bridge_socket}"))
 
 
 def main() -> None:
     """Entry point of the `entasis` command."""
     # gRPC's fork handlers are for forks that go on in Python; the only child here is Envoy.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    # Else any stranger could fill standard error: gRPC writes a line for each handshake that fails.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     app()
 
 
@@ -129,8 +157,9 @@ async def _up(settings: Settings, signals: _Signals) -> None:
         # A short path of our own: a unix socket's may have 107 bytes at most, and a data folder may lie deep.
         run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="entasis-")))
         engine_socket, bridge_socket = run_dir / "engine.sock", run_dir / "bridge.sock"
+        key = await asyncio.to_thread(_demo_key, settings)
         engine = await stack.enter_async_context(_engine(settings, str(engine_socket)))
-        metrics_port = _serve_metrics(stack, settings.host, settings.metrics_port, "ENTASIS_METRICS_PORT")
+        metrics_port = _serve_metrics(stack, settings.loopback, settings.metrics_port, "ENTASIS_METRICS_PORT")
         channel = await stack.enter_async_context(_channel(f"unix:{engine_socket}"))
         bridge = await stack.enter_async_context(open_bridge(settings, channel=channel, unix_path=str(bridge_socket)))
         edge = await stack.enter_async_context(
@@ -143,16 +172,22 @@ async def _up(settings: Settings, signals: _Signals) -> None:
             )
         )
         symbol = engine.symbols[0]
-        web = f"http://{_bracketed(settings.host)}:{edge.rest_port}"
+        header = f"'X-API-Key: {key}'" if key else '"X-API-Key: $KEY"'
+        web = f"http://{_bracketed(settings.loopback)}:{edge.rest_port}"
         _ready(
             f"{settings.feed} market of {', '.join(engine.symbols)}, after {time.monotonic() - started:.1f} s",
-            ("REST", f"curl {web}/api/v1/market/price/{symbol}"),
-            ("", f"curl '{web}/api/v1/market/history/{symbol}?interval=1m&page_size=5'"),
+            ("Key", f"{key} (account demo; it is shown this once)" if key else KEY_ADVICE),
+            ("REST", f"curl -H {header} {web}/api/v1/market/price/{symbol}"),
+            ("", f"curl -H {header} '{web}/api/v1/market/history/{symbol}?interval=1m&page_size=5'"),
             ("", f"curl -N '{web}/api/v1/market/prices:stream?symbols={symbol}'"),
-            ("WebSocket", f"ws://{_bracketed(settings.host)}:{edge.rest_port}/ws/market"),
+            ("WebSocket", f"ws://{_bracketed(settings.loopback)}:{edge.rest_port}/ws/market"),
             ("", f'send {{"action": "subscribe", "channel": "market", "symbols": ["{symbol}"]}}'),
-            ("gRPC", f"{_bracketed(settings.host)}:{edge.rest_port} through Envoy, port {engine.grpc_port} directly"),
-            ("Metrics", f"http://{_bracketed(settings.host)}:{metrics_port}/metrics"),
+            *_https(settings, edge.https_port, f"/api/v1/market/price/{symbol}", f"-H {header} "),
+            (
+                "gRPC",
+                f"{_bracketed(settings.loopback)}:{edge.rest_port} through Envoy, port {engine.grpc_port} directly",
+            ),
+            ("Metrics", f"http://{_bracketed(settings.loopback)}:{metrics_port}/metrics"),
         )
         await signals.wait(edge.wait)
         # Streams and sockets never end by themselves; told first, they end in words, and calls in flight go on.
@@ -161,39 +196,47 @@ async def _up(settings: Settings, signals: _Signals) -> None:
         engine.end_streams()
 
 
-async def _serve_engine(settings: Settings, unix: Path | None, signals: _Signals) -> None:
+async def _serve_engine(settings: Settings, unix: Path, signals: _Signals) -> None:
+    _make_room(unix)
     async with AsyncExitStack() as stack:
-        engine = await stack.enter_async_context(
-            _engine(settings, str(unix) if unix else None, notice_seconds=settings.notice_seconds)
-        )
-        metrics_port = _serve_metrics(stack, settings.host, settings.metrics_port, "ENTASIS_METRICS_PORT")
+        engine = await stack.enter_async_context(_engine(settings, str(unix), notice_seconds=settings.notice_seconds))
+        metrics_port = _serve_metrics(stack, settings.loopback, settings.metrics_port, "ENTASIS_METRICS_PORT")
         _ready(
             f"engine on the {settings.feed} market of {', '.join(engine.symbols)}",
-            ("gRPC", f"{_bracketed(settings.host)}:{engine.grpc_port}"),
-            ("Metrics", f"http://{_bracketed(settings.host)}:{metrics_port}/metrics"),
+            ("gRPC", f"{_bracketed(settings.host)}:{engine.grpc_port}, and unix:{unix}"),
+            ("Metrics", f"http://{_bracketed(settings.loopback)}:{metrics_port}/metrics"),
         )
         await signals.wait()
 
 
 async def _serve_bridge(settings: Settings, engine: str, unix: Path | None, signals: _Signals) -> None:
+    from entasis_engine.edge import TcpEndpoint
     from entasis_engine.websocket.bridge import open_bridge
 
     async with AsyncExitStack() as stack:
-        metrics_port = _serve_metrics(stack, settings.host, settings.bridge_metrics_port, "ENTASIS_BRIDGE_METRICS_PORT")
-        channel = await stack.enter_async_context(_channel(engine))
+        endpoint = _engine_at(settings, engine)
+        tls = endpoint.tls if isinstance(endpoint, TcpEndpoint) else None
+        metrics_port = _serve_metrics(
+            stack, settings.loopback, settings.bridge_metrics_port, "ENTASIS_BRIDGE_METRICS_PORT"
+        )
+        channel = await stack.enter_async_context(_channel(engine, tls))
+        if unix is not None:
+            _make_room(unix)
         opened = await stack.enter_async_context(
             open_bridge(
                 settings,
                 channel=channel,
                 unix_path=str(unix) if unix else None,
-                host=settings.host,
-                port=settings.websocket_port,
+                host=settings.loopback,
+                port=settings.websocket_port or 0,
             )
         )
+        if unix is not None:
+            os.chmod(unix, 0o600)  # noqa: PTH101 - pathlib is not for coroutines; here callers' addresses are believed
         _ready(
             f"WebSocket bridge to {engine}",
-            ("WebSocket", f"unix:{unix}" if unix else f"ws://{_bracketed(settings.host)}:{opened.port}/ws/market"),
-            ("Metrics", f"http://{_bracketed(settings.host)}:{metrics_port}/metrics"),
+            ("WebSocket", f"unix:{unix}" if unix else f"ws://{_bracketed(settings.loopback)}:{opened.port}/ws/market"),
+            ("Metrics", f"http://{_bracketed(settings.loopback)}:{metrics_port}/metrics"),
         )
         await signals.wait()
 
@@ -206,13 +249,18 @@ async def _serve_edge(settings: Settings, engine: str, bridge: str, signals: _Si
         edge = await stack.enter_async_context(
             open_edge(
                 settings,
-                engine=_endpoint(engine),
-                bridge=_endpoint(bridge),
+                engine=_engine_at(settings, engine),
+                bridge=_bridge_at(bridge),
                 run_dir=run_dir,
                 log_path=settings.data_dir / "envoy.log",
             )
         )
-        _ready("Envoy", ("REST", f"http://{_bracketed(settings.host)}:{edge.rest_port}/api/v1/market/instruments"))
+        path = "/api/v1/market/instruments"
+        _ready(
+            "Envoy",
+            ("REST", f"http://{_bracketed(settings.loopback)}:{edge.rest_port}{path}"),
+            *_https(settings, edge.https_port, path),
+        )
         await signals.wait(edge.wait)
 
 
@@ -228,13 +276,35 @@ async def _engine(settings: Settings, unix_path: str | None, *, notice_seconds: 
 
 
 @asynccontextmanager
-async def _channel(target: str) -> AsyncIterator[Any]:
+async def _channel(target: str, tls: UpstreamTls | None = None) -> AsyncIterator[Any]:
     import grpc
 
+    from entasis_engine.tls import channel_credentials, channel_options
     from entasis_engine.websocket.upstream import CHANNEL_OPTIONS
 
-    async with grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) as channel:
+    if tls is None:
+        opening = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+    else:
+        options = [*CHANNEL_OPTIONS, *channel_options(tls)]
+        opening = grpc.aio.secure_channel(target, channel_credentials(tls), options=options)
+    async with opening as channel:
         yield channel
+
+
+def _demo_key(settings: Settings) -> str | None:
+    """The key of the demo account where this is the first start, which makes it."""
+    from entasis_engine.access.audit import AuditLog
+    from entasis_engine.access.demo import ensure_demo
+    from entasis_engine.access.store import AccessStore
+    from entasis_engine.times import system_clock
+
+    if not settings.demo_account:
+        return None
+    with (
+        closing(AccessStore(settings.access_path)) as store,
+        closing(AuditLog(settings.audit_path, system_clock)) as audit,
+    ):
+        return ensure_demo(store, audit, system_clock())
 
 
 def _serve_metrics(stack: AsyncExitStack, host: str, port: int, setting: str) -> int:
@@ -248,15 +318,52 @@ def _serve_metrics(stack: AsyncExitStack, host: str, port: int, setting: str) ->
         ) from None
 
 
-def _endpoint(target: str) -> Any:
-    from entasis_engine.edge import TcpEndpoint, UnixEndpoint
+def _engine_at(settings: Settings, target: str) -> TcpEndpoint | UnixEndpoint:
+    """Where an engine is, for a part of ours: it must be able to prove that it is one."""
+    from entasis_engine.edge import TcpEndpoint
+    from entasis_engine.tls import upstream_tls
 
     if target.startswith("unix:"):
-        return UnixEndpoint(Path(target.removeprefix("unix:")))
+        return _unix(target, "--engine unix:/path")
     host, _, port = target.rpartition(":")
     if not host or not port.isdigit():
-        raise _UnusableError(f"'{target}' is no address: it must be host:port or unix:/path.")
-    return TcpEndpoint(host.strip("[]"), int(port))
+        raise _UnusableError(f"'{target}' is no address: it must be unix:/path or host:port.")
+    tls = upstream_tls(settings)
+    if tls is None:
+        raise _UnusableError(
+            f"In plaintext the engine at {target} could not believe what Envoy and bridge say of their callers. Name "
+            "its socket (--engine unix:/path), or set ENTASIS_UPSTREAM_CA, ENTASIS_UPSTREAM_CERTIFICATE and "
+            "ENTASIS_UPSTREAM_KEY; `entasis certs` makes such certificates."
+        )
+    return TcpEndpoint(host.strip("[]"), int(port), tls)
+
+
+def _bridge_at(target: str) -> UnixEndpoint:
+    if not target.startswith("unix:"):
+        raise _UnusableError(f"'{target}' is no unix:/path: Envoy and its bridge run side by side.")
+    return _unix(target, "--bridge unix:/path")
+
+
+def _unix(target: str, option: str) -> UnixEndpoint:
+    from entasis_engine.edge import UnixEndpoint
+
+    path = Path(target.removeprefix("unix:")).absolute()
+    _require_short(path, option)
+    return UnixEndpoint(path)
+
+
+def _make_room(path: Path) -> None:
+    """Have a unix socket's folder, before it is listened on."""
+    _require_short(path.absolute(), "--unix /path")
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _require_short(path: Path, option: str) -> None:
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES_MAX:
+        raise _UnusableError(
+            f"{path} is too long for a unix socket: {SOCKET_PATH_BYTES_MAX} bytes at most. Choose a shorter one with "
+            f"{option}."
+        )
 
 
 class _UnusableError(Exception):
@@ -270,7 +377,8 @@ def _settings(**given: Any) -> Settings:
     except ValidationError as error:
         for fault in error.errors():
             name = "_".join(str(part) for part in fault["loc"])
-            told = escape(f"{fault['msg']} (given: {fault['input']!r})")
+            shown = "" if "secret" in name else f" (given: {fault['input']!r})"
+            told = escape(fault["msg"] + shown)
             screen.print(f"[red]ENTASIS_{name.upper()}[/]: {told}", soft_wrap=True)
         raise typer.Exit(2) from None
 
@@ -290,21 +398,36 @@ def _of_feed(
 
 def _run(settings: Settings, main: Callable[[_Signals], Awaitable[None]]) -> None:
     """Run a command's coroutine, and tell failures that a person can mend in one line instead of a traceback."""
+    from entasis_engine.access.store import AccessError
+    from entasis_engine.access.tokens import JwksError
     from entasis_engine.edge import EdgeError
     from entasis_engine.exchanges.feed import FeedError
     from entasis_engine.rpc.server import PortTakenError
     from entasis_engine.storage.database import DatabaseError
     from entasis_engine.telemetry import logs
+    from entasis_engine.tls import TlsError, server_tls
 
     logs.configure(settings.log_level, settings.log_format)
     try:
+        server_tls(settings)  # before anything starts, and for parts too that have no port beyond loopback
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_signalled(main))
     except (KeyboardInterrupt, asyncio.CancelledError):
         raise typer.Exit(130) from None
     except Exception as error:
         cause = _first_cause(error)
-        if not isinstance(cause, EdgeError | FeedError | PortTakenError | DatabaseError | OSError | _UnusableError):
+        if not isinstance(
+            cause,
+            AccessError
+            | JwksError
+            | EdgeError
+            | FeedError
+            | PortTakenError
+            | DatabaseError
+            | TlsError
+            | OSError
+            | _UnusableError,
+        ):
             raise
         screen.print(f"[red]Cannot go on:[/] {escape(str(cause))}", soft_wrap=True)
         raise typer.Exit(1) from None
@@ -368,8 +491,19 @@ def _ready(title: str, *rows: tuple[str, str]) -> None:
     screen.print("\nCtrl-C ends it.")
 
 
-def _local(settings: Settings, port: int) -> str:
-    return f"{_bracketed(settings.host)}:{port}"
+def _https(settings: Settings, port: int | None, path: str, options: str = "") -> list[tuple[str, str]]:
+    """What to try by TLS, by a name that the certificate has."""
+    from entasis_engine.tls import names_in, read_identity, server_tls
+
+    tls = server_tls(settings)
+    if tls is None:
+        return []
+    certificate = tls.identity.certificate
+    names = (name for name in names_in(read_identity(tls.identity).leaf) if "*" not in name)
+    server = f"{_bracketed(next(names, settings.host))}:{port}"
+    ca = certificate.with_name("ca.pem")  # beside it where `entasis certs` made it
+    trusting = f"--cacert {ca} " if ca.is_file() else ""
+    return [("HTTPS", f"curl {options}{trusting}https://{server}{path}"), ("", f"wss://{server}/ws/market")]
 
 
 def _bracketed(host: str) -> str:

@@ -1,14 +1,16 @@
 """The edge: an Envoy process in front of the engine and the WebSocket bridge.
 
-`render` is pure: it puts addresses and paths into the configuration in envoy/. `open_edge` writes the result, starts
-Envoy with it, and on leaving lets the calls in flight end before it stops.
+`render` is pure: it puts addresses and paths into the configuration in envoy/, and TLS where there is a certificate.
+`open_edge` writes the result, starts Envoy with it, and on leaving lets the calls in flight end before it stops.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import http.client
 import importlib
+import ipaddress
 import json
 import re
 import signal
@@ -24,6 +26,7 @@ import yaml
 
 from entasis_engine import assets
 from entasis_engine.settings import Settings
+from entasis_engine.tls import Identity, UpstreamTls, names_in, read_identity, server_tls
 
 START_SECONDS_MAX = 20.0
 """Until Envoy answers. The first health check of an engine that hangs takes three of them."""
@@ -32,6 +35,26 @@ STOP_SECONDS_MAX = 5.0
 POLL_SECONDS = 0.02
 ADMIN_SECONDS_MAX = 2.0
 LOG_TAIL_BYTES = 65_536
+HANDSHAKE_TIMEOUT = "10s"
+"""For strangers who connect and then say nothing; Envoy alone would wait for ever."""
+HSTS = "max-age=31536000"
+"""Browsers that have read it ask for https alone during a year."""
+
+TLS_1_2_CIPHERS = [  # with forward secrecy and authenticated encryption; those of TLS 1.3 all have both
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+]
+TLS_PARAMETERS = {
+    "tls_minimum_protocol_version": "TLSv1_2",
+    "tls_maximum_protocol_version": "TLSv1_3",
+    "cipher_suites": TLS_1_2_CIPHERS,
+}
+PLAIN_LISTENER, TLS_LISTENER = "edge", "edge_tls"
+SERVER_SECRET, CLIENT_SECRET, AUTHORITY_SECRET = "server", "upstream", "upstream_ca"
 
 # Where the system can do it, Envoy ends when we are killed, rather than hold the port for ever. This runs in the new
 # process before it becomes Envoy; code between fork and exec would be unsafe beside gRPC's threads.
@@ -53,6 +76,8 @@ class TcpEndpoint:
 
     host: str
     port: int
+    tls: UpstreamTls | None = None
+    """How the two prove themselves to each other; None for plaintext."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +90,17 @@ class UnixEndpoint:
 Endpoint = TcpEndpoint | UnixEndpoint
 
 
+@dataclass(frozen=True)
+class Https:
+    """Where Envoy listens for TLS, and how it proves itself."""
+
+    host: str
+    port: int
+    identity: Identity
+    hsts: bool = True
+    """Whether to tell browsers to come by https alone."""
+
+
 def render(
     config_text: str,
     *,
@@ -75,18 +111,22 @@ def render(
     bridge: Endpoint,
     descriptor: Path,
     lua: Path,
+    https: Https | None = None,
+    secrets_dir: Path = Path(),
 ) -> str:
     """The configuration with these addresses, ports and paths in it, as JSON; all else as it was.
 
     Args:
         config_text: envoy/envoy.yaml, or one of the same structure.
-        host: where Envoy listens, for callers and for its administration.
-        rest_port: the port for callers; 0 takes a free one.
+        host: the loopback address where Envoy listens in plaintext, for callers and for its administration.
+        rest_port: the plaintext port for callers; 0 takes a free one.
         admin_port: the port of the administration page; 0 takes a free one.
         engine: where the engine serves gRPC.
         bridge: where the WebSocket bridge serves /ws/market.
         descriptor: gen/descriptor/entasis.binpb.
         lua: envoy/rest.lua.
+        https: a second listener that differs from the first in TLS alone.
+        secrets_dir: where the files that `secrets` makes will lie.
     """
     config: dict[str, Any] = yaml.safe_load(config_text)
     config["admin"]["address"] = _address(TcpEndpoint(host, admin_port))
@@ -95,14 +135,137 @@ def render(
     listener["address"] = _address(TcpEndpoint(host, rest_port))
     endpoints = {"engine": engine, "bridge": bridge}
     for cluster in resources["clusters"]:
-        [locality] = cluster["load_assignment"]["endpoints"]
-        locality["lb_endpoints"] = [{"endpoint": {"address": _address(endpoints[cluster["name"]])}}]
+        _point(cluster, endpoints[cluster["name"]], secrets_dir)
     for part in _mappings(config):
         if "proto_descriptor" in part:
             part["proto_descriptor"] = str(descriptor.absolute())
         if "default_source_code" in part:
             part["default_source_code"] = {"filename": str(lua.absolute())}
+    if https is not None:
+        resources["listeners"].append(_by_tls(listener, https, secrets_dir))
     return json.dumps(config, ensure_ascii=False, indent=1)
+
+
+def secrets(https: Https | None, engine: Endpoint) -> dict[str, str]:
+    """The files that tell Envoy where keys and certificates are, by name.
+
+    Only what comes by this way is read again when it changes. Envoy looks when something is moved into the folder of
+    the certificate, and goes on with what it has when what it then finds does not fit.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    if https is not None:
+        found[SERVER_SECRET] = {"tls_certificate": _certificate(https.identity)}
+    if isinstance(engine, TcpEndpoint) and engine.tls is not None:
+        ca = engine.tls.ca.absolute()
+        found[CLIENT_SECRET] = {"tls_certificate": _certificate(engine.tls.identity)}
+        found[AUTHORITY_SECRET] = {
+            "validation_context": {
+                "trusted_ca": {"filename": str(ca)},
+                "watched_directory": {"path": str(ca.parent)},
+            }
+        }
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+    return {
+        _secret_file(name): json.dumps({"resources": [{"@type": kind, "name": name, **secret}]}, indent=1)
+        for name, secret in found.items()
+    }
+
+
+def _secret_file(name: str) -> str:
+    return f"secret-{name}.json"
+
+
+def _certificate(identity: Identity) -> dict[str, Any]:
+    certificate = identity.certificate.absolute()
+    return {
+        "certificate_chain": {"filename": str(certificate)},
+        "private_key": {"filename": str(identity.key.absolute())},
+        "watched_directory": {"path": str(certificate.parent)},
+    }
+
+
+def _secret(name: str, secrets_dir: Path) -> dict[str, Any]:
+    source = {"path": str((secrets_dir / _secret_file(name)).absolute())}
+    return {"name": name, "sds_config": {"path_config_source": source, "resource_api_version": "V3"}}
+
+
+def _by_tls(plain: dict[str, Any], https: Https, secrets_dir: Path) -> dict[str, Any]:
+    """The same listener once more, by TLS."""
+    listener = copy.deepcopy(plain)
+    listener["name"] = TLS_LISTENER
+    listener["address"] = _address(TcpEndpoint(https.host, https.port))
+    if ipaddress.ip_address(https.host) == ipaddress.IPv6Address("::"):
+        listener["address"]["socket_address"]["ipv4_compat"] = True  # all addresses, as gRPC understands it, too
+    [chain] = listener["filter_chains"]
+    chain["transport_socket"] = _tls_socket(
+        "DownstreamTlsContext",
+        common_tls_context={
+            "tls_params": TLS_PARAMETERS,
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_certificate_sds_secret_configs": [_secret(SERVER_SECRET, secrets_dir)],
+        },
+    )
+    chain["transport_socket_connect_timeout"] = HANDSHAKE_TIMEOUT
+    if https.hsts:
+        [manager] = chain["filters"]
+        manager["typed_config"]["http_filters"].insert(0, _hsts())
+    return listener
+
+
+def _hsts() -> dict[str, Any]:
+    """A filter rather than a header of the routes, which would be missing from answers of Envoy's own."""
+    header = {"key": "strict-transport-security", "value": HSTS}
+    return {
+        "name": "envoy.filters.http.header_mutation",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+            "mutations": {
+                "response_mutations": [{"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}]
+            },
+        },
+    }
+
+
+def _point(cluster: dict[str, Any], endpoint: Endpoint, secrets_dir: Path) -> None:
+    """Have a cluster lead to an endpoint."""
+    [locality] = cluster["load_assignment"]["endpoints"]
+    locality["lb_endpoints"] = [{"endpoint": {"address": _address(endpoint)}}]
+    if not isinstance(endpoint, TcpEndpoint):
+        return
+    if not _is_address(endpoint.host):
+        cluster["type"] = "STRICT_DNS"
+        cluster["dns_lookup_family"] = "ALL"  # each address is an endpoint: of one engine, or of many
+    if endpoint.tls is not None:
+        name = endpoint.tls.name or endpoint.host
+        kind = "IP_ADDRESS" if _is_address(name) else "DNS"
+        cluster["transport_socket"] = _tls_socket(
+            "UpstreamTlsContext",
+            **({} if _is_address(name) else {"sni": name}),
+            common_tls_context={
+                "tls_params": TLS_PARAMETERS,
+                "alpn_protocols": ["h2"],
+                "tls_certificate_sds_secret_configs": [_secret(CLIENT_SECRET, secrets_dir)],
+                "combined_validation_context": {
+                    "default_validation_context": {
+                        "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": name}}]
+                    },
+                    "validation_context_sds_secret_config": _secret(AUTHORITY_SECRET, secrets_dir),
+                },
+            },
+        )
+
+
+def _tls_socket(kind: str, **context: Any) -> dict[str, Any]:
+    package = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+    return {"name": "envoy.transport_sockets.tls", "typed_config": {"@type": f"{package}.{kind}", **context}}
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _address(endpoint: Endpoint) -> dict[str, Any]:
@@ -132,7 +295,7 @@ def explain(log: str, exit_code: int | None) -> str:
     if in_use := re.search(r"cannot bind '([^']+)':[^:]*in use", log):
         return (
             f"Envoy could not start: the address {in_use[1]} is in use. Stop what holds it, or choose other ports with "
-            f"ENTASIS_REST_PORT and ENTASIS_ENVOY_ADMIN_PORT. Envoy says: {words}"
+            f"ENTASIS_REST_PORT, ENTASIS_HTTPS_PORT and ENTASIS_ENVOY_ADMIN_PORT. Envoy says: {words}"
         )
     if exit_code is not None and exit_code < 0:
         name = signal.Signals(-exit_code).name
@@ -156,6 +319,7 @@ class Edge:
         self._log = log
         self._admin_port = 0
         self._rest_port = 0
+        self._https_port: int | None = None
 
     @property
     def pid(self) -> int:
@@ -165,6 +329,11 @@ class Edge:
     def rest_port(self) -> int:
         """The port for callers: REST, gRPC, gRPC-Web and /ws/market."""
         return self._rest_port
+
+    @property
+    def https_port(self) -> int | None:
+        """The port for the same by TLS; None where there is no certificate."""
+        return self._https_port
 
     @property
     def admin_port(self) -> int:
@@ -205,15 +374,19 @@ class Edge:
         status, body = await self._ask("GET", "/listeners?format=json")
         if status != http.HTTPStatus.OK:
             raise EdgeError(f"Envoy's administration page answered {status}: {body[:200]!r}")
-        [listener] = json.loads(body)["listener_statuses"]
-        self._rest_port = listener["local_address"]["socket_address"]["port_value"]
+        ports = {
+            listener["name"]: listener["local_address"]["socket_address"]["port_value"]
+            for listener in json.loads(body)["listener_statuses"]
+        }
+        self._rest_port = ports[PLAIN_LISTENER]
+        self._https_port = ports.get(TLS_LISTENER)
 
     async def _is_ready(self) -> bool:
         try:
             status, _ = await self._ask("GET", "/ready")
         except (OSError, http.client.HTTPException):
             return False
-        # Workers start last: only then is the port for callers open.
+        # Workers start last, after certificates are read: only then are the ports for callers open.
         return status == http.HTTPStatus.OK and await self._number("listener_manager.workers_started") == 1
 
     async def refuse_new_callers(self) -> None:
@@ -291,25 +464,35 @@ async def open_edge(
         config_text: another configuration than the one in envoy/.
 
     Raises:
-        EdgeError: Envoy is missing, or does not start.
+        EdgeError: Envoy is missing, does not start, or should call an engine that could not believe it.
+        TlsError: the certificate is missing or does not fit.
     """
+    if isinstance(engine, TcpEndpoint) and engine.tls is None:
+        raise EdgeError(
+            f"Envoy reaches an engine by its unix socket or by mutual TLS: at {engine.host}:{engine.port} in plaintext "
+            "the engine could not believe what Envoy says of the caller's address."
+        )
     binary = _binary()
+    https = await asyncio.to_thread(_https, settings)
     if config_text is None:
         config_text = await asyncio.to_thread(assets.path("envoy/envoy.yaml").read_text, encoding="utf-8")
     config = render(
         config_text,
-        host=settings.host,
+        host=settings.loopback,
         rest_port=settings.rest_port,
         admin_port=settings.envoy_admin_port,
         engine=engine,
         bridge=bridge,
         descriptor=assets.path("gen/descriptor/entasis.binpb"),
         lua=assets.path("envoy/rest.lua"),
+        https=https,
+        secrets_dir=run_dir,
     )
     config_file, admin_address_file = run_dir / "envoy.json", run_dir / "envoy-admin-address"
-    log = await asyncio.to_thread(_prepare, config_file, config, admin_address_file, log_path)
+    files = {config_file.name: config, **secrets(https, engine)}
+    log = await asyncio.to_thread(_prepare, run_dir, files, admin_address_file, log_path)
     process = await _start(binary, config_file, admin_address_file, log_path)
-    edge = Edge(process, settings.host, log)
+    edge = Edge(process, settings.loopback, log)
     try:
         await edge.until_ready(admin_address_file)
         try:
@@ -332,10 +515,21 @@ def _binary() -> Path:
     return binary
 
 
-def _prepare(config_file: Path, config: str, admin_address_file: Path, log_path: Path) -> _Log:
-    config_file.parent.mkdir(parents=True, exist_ok=True)
+def _https(settings: Settings) -> Https | None:
+    tls = server_tls(settings)
+    if tls is None:
+        return None
+    # A browser would keep it for all of localhost: every other program's page there would be gone for a year. Only
+    # certificates for trials name localhost.
+    hsts = "localhost" not in names_in(read_identity(tls.identity).leaf)
+    return Https(settings.host, settings.https_port, tls.identity, hsts)
+
+
+def _prepare(run_dir: Path, files: dict[str, str], admin_address_file: Path, log_path: Path) -> _Log:
+    run_dir.mkdir(parents=True, exist_ok=True)
     log_path.parent.mkdir(parents=True, exist_ok=True)
-    config_file.write_text(config, encoding="utf-8")
+    for name, text in files.items():
+        (run_dir / name).write_text(text, encoding="utf-8")
     admin_address_file.unlink(missing_ok=True)
     log_path.touch()
     return _Log(log_path, log_path.stat().st_size)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+JWT_SECRET_BYTES_MIN = 32
+"""As long as the hash of HS256 (RFC 7518, section 3.2)."""
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -24,15 +28,45 @@ class Settings(BaseSettings):
         examples=["sqlite+aiosqlite:///x.db"],
     )
 
-    # Where servers listen. Loopback only: nothing here speaks TLS.
-    host: Literal["127.0.0.1", "::1"] = Field("127.0.0.1", description="Loopback address of every listening port.")
-    rest_port: Port = Field(8080, description="Envoy: REST, gRPC, gRPC-Web and /ws/market.")
+    # Where servers listen. Plaintext is for loopback: beyond it there are Envoy's TLS port and the engine's gRPC port.
+    host: str = Field(
+        "127.0.0.1",
+        description="IP address that `https_port` and `grpc_port` listen at; `0.0.0.0` and `::` are all. Other than "
+        "loopback it needs TLS. All other ports stay on loopback.",
+    )
+    rest_port: Port = Field(8080, description="Envoy: REST, gRPC, gRPC-Web and /ws/market in plaintext.")
+    https_port: Port = Field(8443, description="Envoy: the same by TLS, where `tls_certificate` is set.")
     envoy_admin_port: Port = Field(9901, description="Envoy's own administration page.")
-    grpc_port: Port = Field(50051, description="The engine's gRPC port.")
-    websocket_port: Port = Field(8081, description="The WebSocket bridge, where it runs without Envoy's unix socket.")
+    grpc_port: Port = Field(50051, description="The engine's gRPC port, with TLS where `tls_certificate` is set.")
+    websocket_port: Port | None = Field(
+        None, description="A port for a bridge alone (`entasis serve bridge`) in place of its unix socket."
+    )
     metrics_port: Port = Field(9464, description="Prometheus metrics of the engine, and of the bridge beside it.")
     bridge_metrics_port: Port = Field(
         9465, description="Prometheus metrics of a bridge alone (`entasis serve bridge`)."
+    )
+
+    # Who is who. All are PEM files.
+    tls_certificate: Path | None = Field(
+        None,
+        description="The server's certificate, and those up to its authority. Read again when it changes.",
+    )
+    tls_key: Path | None = Field(None, description="Private key of `tls_certificate`.")
+    tls_client_ca: Path | None = Field(
+        None, description="Authorities of callers: with it the engine's gRPC port demands a certificate of theirs."
+    )
+    tls_edge_names: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("edge.entasis.internal", "bridge.entasis.internal"),
+        description="Names in certificates of Envoy and bridges on other hosts, separated by commas: what they state "
+        "of their callers' addresses is believed.",
+    )
+    upstream_ca: Path | None = Field(
+        None, description="For Envoy and bridge, to an engine on another host: authorities of the engine's certificate."
+    )
+    upstream_certificate: Path | None = Field(None, description="The certificate that they show to that engine.")
+    upstream_key: Path | None = Field(None, description="Private key of `upstream_certificate`.")
+    upstream_name: str = Field(
+        "", description="Name that the engine's certificate must have. Empty: the host that is called."
     )
 
     # Where market data comes from.
@@ -132,12 +166,84 @@ class Settings(BaseSettings):
     )
 
     @field_validator(
-        "symbols", "recorded_frames", "recorded_candles", "allowed_addresses", "websocket_origins", mode="before"
+        "symbols",
+        "recorded_frames",
+        "recorded_candles",
+        "allowed_addresses",
+        "websocket_origins",
+        "tls_edge_names",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator(
+        "tls_certificate",
+        "tls_key",
+        "tls_client_ca",
+        "upstream_ca",
+        "upstream_certificate",
+        "upstream_key",
+        "websocket_port",
+        mode="before",
+    )
+    @classmethod
+    def _absent(cls, value: object) -> object:
+        return None if value == "" else value  # an empty path would be the working directory
+
+    @field_validator("host")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        return str(ipaddress.ip_address(value))
+
+    @property
+    def loopback(self) -> str:
+        """Where plaintext listens, whatever `host` is."""
+        return self.host if ipaddress.ip_address(self.host).is_loopback else "127.0.0.1"
+
+    @property
+    def engine_socket(self) -> Path:
+        """Where an engine alone serves Envoy and bridge beside it."""
+        return self.data_dir / "engine.sock"
+
+    @property
+    def bridge_socket(self) -> Path:
+        """Where a bridge alone serves Envoy beside it."""
+        return self.data_dir / "bridge.sock"
+
+    @field_validator("allowed_addresses")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            try:
+                ipaddress.ip_network(entry)
+            except ValueError as error:
+                raise ValueError(f"'{entry}' is no network such as 10.0.0.0/8 or 2001:db8::/32: {error}") from None
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value().encode()) < JWT_SECRET_BYTES_MIN:
+            raise ValueError(f"must have {JWT_SECRET_BYTES_MIN} bytes or more; `openssl rand -hex 32` makes one")
+        return value
+
     @property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'entasis.db'}"
+
+    @property
+    def access_path(self) -> Path:
+        """The file of accounts and keys."""
+        return self.data_dir / "access.db"
+
+    @property
+    def audit_path(self) -> Path:
+        """The folder of the audit log."""
+        return self.data_dir / "audit"
+
+    @property
+    def jwt_secret_path(self) -> Path:
+        """The file of the random secret that signs tokens."""
+        return self.data_dir / "jwt-secret"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from tests.support.access import make_key
 
 START_SECONDS_MAX = 60.0
 T = TypeVar("T")
@@ -25,7 +26,9 @@ T = TypeVar("T")
 class Running:
     """A program of ours that runs, and what it has said so far."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, arguments: list[str], environment: dict[str, str], key: str = "") -> None:
+        self.key = key
+        """An API key of all scopes."""
         self.lines: list[str] = []
         self._said = threading.Condition()
         self.process = subprocess.Popen(
@@ -64,7 +67,7 @@ class Running:
 
     @property
     def web(self) -> str:
-        return self.until_said(r"curl (http://127.0.0.1:\d+)")[1]
+        return self.until_said(r"(http://127.0.0.1:\d+)/api")[1]
 
     @property
     def websocket(self) -> str:
@@ -79,8 +82,8 @@ class Running:
         return "127.0.0.1:" + self.until_said(r"port (\d+) directly")[1]
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, Any, dict[str, str]]:
-        """Status, decoded body and headers of a REST call."""
-        request = urllib.request.Request(self.web + path, headers=headers or {})
+        """Status, decoded body and headers of a REST call, which sends the key."""
+        request = urllib.request.Request(self.web + path, headers={"X-API-Key": self.key} | (headers or {}))
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, json.loads(answer.read()), dict(answer.headers)
@@ -103,20 +106,25 @@ Start = Callable[..., Running]
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts `entasis` with arguments and settings; whatever still runs at the end of the module is stopped."""
+    """Starts `entasis` with arguments and settings; whatever still runs at the end of the module is stopped.
+
+    The data folder has an account with a key already, unless `fresh` is set.
+    """
     running: list[Running] = []
 
-    def started(*arguments: str, **settings: object) -> Running:
+    def started(*arguments: str, fresh: bool = False, **settings: object) -> Running:
         defaults: dict[str, object] = {
             "data_dir": tmp_path_factory.mktemp("data"),
             "rest_port": 0,
             "grpc_port": 0,
             "envoy_admin_port": 0,
             "metrics_port": 0,
-            "websocket_port": 0,
+            "bridge_metrics_port": 0,
+            "https_port": 0,
         }
         environment = {f"ENTASIS_{name.upper()}": str(value) for name, value in (defaults | settings).items()}
-        running.append(Running(list(arguments) or ["up"], environment))
+        key = "" if fresh else make_key(Path(environment["ENTASIS_DATA_DIR"]))
+        running.append(Running(list(arguments) or ["up"], environment, key))
         return running[-1]
 
     yield started

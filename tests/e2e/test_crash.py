@@ -10,9 +10,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import grpc
 import pytest
 from tests.e2e.conftest import Running, Start
+from tests.support.access import blocking_channel
 
 from entasis.market.v1 import market_pb2 as pb
 from entasis.market.v1.market_pb2_grpc import MarketServiceStub
@@ -33,7 +33,7 @@ Row = tuple[str, str, str, str, str]
 def history(engine: Running, symbol: str, interval: str, start: datetime) -> dict[datetime, Row]:
     """Every closed candle from `start` on, read page by page."""
     found: dict[datetime, Row] = {}
-    with grpc.insecure_channel(engine.until_said(r"gRPC +(127.0.0.1:\d+)")[1]) as channel:
+    with blocking_channel(engine.until_said(r"gRPC +(127.0.0.1:\d+)")[1], engine.key) as channel:
         stub = MarketServiceStub(channel)
         request = pb.GetHistoryRequest(symbol=symbol, interval=interval, page_size=1000)
         request.start.FromDatetime(start)

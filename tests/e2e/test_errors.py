@@ -12,6 +12,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from tests.e2e.conftest import Running, Start, eventually
+from tests.support.access import blocking_channel
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -57,9 +58,9 @@ def check(body: dict[str, Any], code: int, reason: str, fields: tuple[str, ...] 
         assert all(one["description"] for one in violations)
 
 
-def over_grpc(target: str, method: str, request: Any) -> dict[str, Any]:
+def over_grpc(target: str, key: str, method: str, request: Any) -> dict[str, Any]:
     """The status of a call that fails, in the shape of the REST body."""
-    with grpc.insecure_channel(target) as channel:
+    with blocking_channel(target, key) as channel:
         call = getattr(MarketServiceStub(channel), method)
         with pytest.raises(grpc.RpcError) as raised:
             _consume(call(request, timeout=20))
@@ -172,14 +173,14 @@ def test_headers_that_mean_something_to_grpc_alone_do_no_harm(up: Running, name:
     """A REST caller's header that gRPC would stumble over spoils neither this call nor gRPC calls after it."""
     assert up.get("/api/v1/market/price/BTC-USDT", {name: value})[0] == 200
     for _ in range(5):
-        with grpc.insecure_channel(up.grpc) as channel:
+        with blocking_channel(up.grpc, up.key) as channel:
             assert MarketServiceStub(channel).GetPrice(pb.GetPriceRequest(symbol="BTC-USDT"), timeout=5).price
 
 
 def test_grpc_headers_that_are_malformed_harm_nobody_else(up: Running) -> None:
     """A gRPC caller's malformed deadline or binary header spoils no call of anybody else."""
     for metadata in ([("foo-bin", b"x")], [("x-trace-bin", bytes(range(256)))]):
-        with grpc.insecure_channel(up.grpc) as channel:
+        with blocking_channel(up.grpc, up.key) as channel:
             stub = MarketServiceStub(channel)
             assert stub.GetPrice(pb.GetPriceRequest(symbol="BTC-USDT"), timeout=5, metadata=metadata).price
 
@@ -192,7 +193,7 @@ def test_a_body_cannot_change_what_the_path_says(up: Running, path: str) -> None
     with socket.create_connection((host, int(port)), timeout=20) as raw:
         raw.sendall(
             f"GET /api/v1/market/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+            f"x-api-key: {up.key}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
             + body
         )
         answer = b"".join(iter(lambda: raw.recv(65536), b""))
@@ -238,7 +239,7 @@ def without_empty(body: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("through", ["envoy", "engine"])
 def test_grpc_errors_are_those_of_rest(up: Running, method: str, request_: Any, path: str, through: str) -> None:
     """Over gRPC, directly or through Envoy, the status carries exactly what REST shows."""
-    found = over_grpc(up.grpc if through == "envoy" else up.engine, method, request_)
+    found = over_grpc(up.grpc if through == "envoy" else up.engine, up.key, method, request_)
     assert found == without_empty(up.get(path)[1])
 
 
@@ -339,7 +340,7 @@ def test_a_silent_exchange_is_market_002_on_every_transport(stale: Running) -> N
     assert headers["x-error-code"] == "MARKET_002"
     assert detail(body, INFO)["metadata"] == {"symbol": "BTC-USDT", "exchange": "binance"}
     for target in (stale.grpc, stale.engine):
-        found = over_grpc(target, "GetPrice", pb.GetPriceRequest(symbol="BTC-USDT"))
+        found = over_grpc(target, stale.key, "GetPrice", pb.GetPriceRequest(symbol="BTC-USDT"))
         check(found, 14, "MARKET_002")
         assert found["message"] == body["message"]
     check(stale.get("/api/v1/market/orderbook/BTC-USDT")[1], 14, "MARKET_002")
@@ -358,15 +359,15 @@ def test_a_dead_engine_is_server_002_on_every_transport(start: Start, tmp_path_f
     """With the engine gone, REST, gRPC and WebSocket say SERVER_002; with it back, everything goes on."""
     sockets = tmp_path_factory.mktemp("run")
     engine_socket, bridge_socket = f"unix:{sockets}/e", f"unix:{sockets}/b"
-    engine = start("serve", "engine", "--unix", f"{sockets}/e")
+    data_dir = tmp_path_factory.mktemp("data")
+    engine = start("serve", "engine", "--unix", f"{sockets}/e", data_dir=data_dir)
     engine.until_said("Entasis is up")
     start("serve", "bridge", "--engine", engine_socket, "--unix", f"{sockets}/b").until_said("Entasis is up")
     edge = start("serve", "edge", "--engine", engine_socket, "--bridge", bridge_socket)
-    web = edge.until_said(r"REST +(http://127.0.0.1:\d+)")[1]
+    web = edge.web
 
     def get() -> tuple[int, Any]:
-        edge.lines.append(f"curl {web}")
-        status, body, _ = edge.get("/api/v1/market/price/BTC-USDT")
+        status, body, _ = edge.get("/api/v1/market/price/BTC-USDT", {"X-API-Key": engine.key})
         return status, body
 
     assert eventually(get, lambda answer: answer[0] == 200)
@@ -380,10 +381,10 @@ def test_a_dead_engine_is_server_002_on_every_transport(start: Start, tmp_path_f
         check(message, 14, "SERVER_002")
         _, body = eventually(get, lambda answer: answer[0] == 503)
         check(body, 14, "SERVER_002")
-        found = over_grpc(web.removeprefix("http://"), "GetPrice", pb.GetPriceRequest(symbol="BTC-USDT"))
+        found = over_grpc(web.removeprefix("http://"), engine.key, "GetPrice", pb.GetPriceRequest(symbol="BTC-USDT"))
         check(found, 14, "SERVER_002")
         Path(f"{sockets}/e").unlink(missing_ok=True)
-        start("serve", "engine", "--unix", f"{sockets}/e").until_said("Entasis is up")
+        start("serve", "engine", "--unix", f"{sockets}/e", data_dir=data_dir).until_said("Entasis is up")
         while "price" not in (message := json.loads(socket.recv(timeout=30))):
             pass
         assert message["symbol"] == "BTC-USDT"

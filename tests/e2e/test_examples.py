@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from tests.e2e.conftest import Running, Start
 
 pytestmark = pytest.mark.e2e
@@ -27,18 +28,23 @@ CHROMIUM_OPTIONS = [
 
 @pytest.fixture(scope="module")
 def up(start: Start) -> Running:
-    return start("up")
+    """A first start, whose key is the one that it prints."""
+    running = start("up", fresh=True)
+    running.key = running.until_said(r"\b(ek_\w+)")[1]
+    return running
 
 
 def example(name: str, up: Running) -> str:
     text = (EXAMPLES / name).read_text()
     host = up.web.removeprefix("http://")
-    return text.replace("https://api.example.com", up.web).replace("ws://api.example.com", f"ws://{host}")
+    text = text.replace("https://api.example.com", up.web).replace("ws://api.example.com", f"ws://{host}")
+    return text.replace("your-api-key", up.key)
 
 
 def test_the_python_example_reads_a_price(up: Running) -> None:
-    """The Python example gets the five fields of the price resource, all of them strings."""
-    names: dict[str, Any] = {"token": "a-token"}
+    """The Python example, which sends a token and a key, gets the five fields of the price, all of them strings."""
+    answer = requests.post(f"{up.web}/v1/auth/token", headers={"X-API-Key": up.key}, timeout=20)
+    names: dict[str, Any] = {"token": answer.json()["access_token"]}
     exec(compile(example("rest.py", up), "rest.py", "exec"), names)
     price = names["get_market_price"]("BTC-USDT")
     assert list(price) == ["symbol", "price", "timestamp", "volume", "exchange"]

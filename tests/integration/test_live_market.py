@@ -9,6 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tests.support.access import make_key, sending
 from tests.support.market import MINUTE, SetClock
 
 from entasis.market.v1 import market_pb2 as pb
@@ -75,7 +76,7 @@ async def test_a_cut_connection_leaves_no_hole_in_history(tmp_path: Path) -> Non
         async with (
             asyncio.timeout(60),
             open_engine(settings, unix_path=f"{tmp_path}/s", feed=feed, clock=clock),
-            grpc.aio.insecure_channel(address) as channel,
+            grpc.aio.insecure_channel(address, interceptors=sending(make_key(tmp_path))) as channel,
         ):
             stub = MarketServiceStub(channel)
             await server.subscribed(*STREAMS)

@@ -22,6 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
+from tests.support.access import Unguarded, make_key, sending
 from tests.support.market import (
     MINUTE,
     NOON,
@@ -47,6 +48,7 @@ from entasis_engine.settings import Settings
 
 LANGUAGES: tuple[Language, ...] = get_args(Language)
 HALF_PAST_NINE = datetime(2024, 3, 21, 9, 30, tzinfo=UTC)
+ACCESS = "entasis.access.v1.AccessService"
 SERVICE = "entasis.market.v1.MarketService"
 SECRET = "the password is 12345"  # what an exception inside says, and no caller may see
 
@@ -93,7 +95,8 @@ async def _open(folder: Path, feed: ScriptedFeed, **settings: Any) -> AsyncItera
     with tempfile.TemporaryDirectory() as short:
         address = f"{short}/e.sock"
         async with (
-            grpc.aio.insecure_channel(f"unix:{address}") as channel,  # outlives the engine, to see how it ends
+            # Outlives the engine, to see how it ends.
+            grpc.aio.insecure_channel(f"unix:{address}", interceptors=sending(make_key(folder))) as channel,
             open_engine(
                 Settings(**values), unix_path=address, feed=feed, clock=feed.clock, monotonic=monotonic
             ) as engine,
@@ -563,7 +566,10 @@ class _Odd:
 async def _misbehaving(*, deadline_seconds: float = 30.0, drain_seconds: float = 5.0) -> AsyncIterator[_Odd]:
     servicer = _Misbehaving()
     pipeline = Pipeline(
-        [servicer], default_stages(SetMonotonic(), log_everything=False), deadline_seconds=deadline_seconds
+        [servicer],
+        default_stages(SetMonotonic(), log_everything=False),
+        Unguarded(),
+        deadline_seconds=deadline_seconds,
     )
     with tempfile.TemporaryDirectory() as short:
         address = f"{short}/s.sock"
@@ -676,7 +682,7 @@ async def test_health_is_told_until_the_end() -> None:
 
 
 async def test_reflection_lists_what_is_served_and_nothing_else(served: Served) -> None:
-    """Reflection names the market, health and itself, and each method of what it describes answers."""
+    """Reflection names the services, health and itself, and each method of what it describes answers."""
     stub = reflection_pb2_grpc.ServerReflectionStub(served.channel)
 
     async def asked() -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
@@ -684,7 +690,7 @@ async def test_reflection_lists_what_is_served_and_nothing_else(served: Served) 
 
     answers = [answer async for answer in stub.ServerReflectionInfo(asked())]
     names = {one.name for one in answers[0].list_services_response.service}
-    assert names == {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    assert names == {SERVICE, ACCESS, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
     for method in pb.DESCRIPTOR.services_by_name["MarketService"].methods:
         kind = served.channel.unary_stream if method.server_streaming else served.channel.unary_unary
         if method.name == "ListInstruments":

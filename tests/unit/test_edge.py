@@ -11,8 +11,10 @@ import pytest
 import yaml
 
 from entasis_engine import assets
-from entasis_engine.edge import TcpEndpoint, UnixEndpoint, explain, render
+from entasis_engine.edge import EdgeError, Https, TcpEndpoint, UnixEndpoint, explain, open_edge, render, secrets
 from entasis_engine.errors import CATALOGUE, EntasisError, Language, status_as_json
+from entasis_engine.settings import Settings
+from entasis_engine.tls import Identity, UpstreamTls
 
 CONFIG_TEXT = assets.path("envoy/envoy.yaml").read_text(encoding="utf-8")
 CONFIG: dict[str, Any] = yaml.safe_load(CONFIG_TEXT)
@@ -150,11 +152,96 @@ def test_render_leaves_the_rest_alone() -> None:
     config = _rendered(
         rest_port=8080,
         admin_port=9901,
-        engine=TcpEndpoint("127.0.0.1", 50051),
-        bridge=TcpEndpoint("127.0.0.1", 8081),
+        engine=UnixEndpoint(Path("/data/engine.sock")),
+        bridge=UnixEndpoint(Path("/data/bridge.sock")),
     )
     same = json.dumps(config).replace("/x/entasis.binpb", "gen/descriptor/entasis.binpb")
+    same = same.replace('"/data/', '"entasis-data/')
     assert json.loads(same.replace("/x/rest.lua", "envoy/rest.lua")) == CONFIG
+
+
+IDENTITY = Identity(Path("/certs/server.pem"), Path("/keys/server.key"))
+UPSTREAM = UpstreamTls(Identity(Path("/up/edge.pem"), Path("/up/edge.key")), Path("/trusted/ca.pem"))
+
+
+@pytest.mark.parametrize("hsts", [True, False])
+def test_the_tls_listener_is_the_plain_one_by_tls(hsts: bool) -> None:
+    """The two listeners differ in name, address, transport and HSTS; plaintext stays where it was."""
+    config = _rendered(https=Https("0.0.0.0", 4, IDENTITY, hsts), secrets_dir=Path("/run"))
+    plain, by_tls = config["static_resources"]["listeners"]
+    assert plain == _rendered()["static_resources"]["listeners"][0]
+    assert by_tls["address"] == {"socket_address": {"address": "0.0.0.0", "port_value": 4}}
+    assert by_tls["filter_chains"][0].pop("transport_socket_connect_timeout") == "10s"
+    transport = by_tls["filter_chains"][0].pop("transport_socket")["typed_config"]["common_tls_context"]
+    assert transport["tls_params"]["tls_minimum_protocol_version"] == "TLSv1_2"
+    assert transport["alpn_protocols"] == ["h2", "http/1.1"]
+    filters = by_tls["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    if hsts:
+        assert "max-age=31536000" in json.dumps(filters.pop(0))
+    assert "strict-transport-security" not in json.dumps(config)
+    assert by_tls | {"name": plain["name"], "address": plain["address"]} == plain
+
+
+def test_all_addresses_are_all_addresses() -> None:
+    """`::` takes IPv4 callers as well, as it does on the engine's own port."""
+    address = _rendered(https=Https("::", 4, IDENTITY))["static_resources"]["listeners"][1]["address"]
+    assert address["socket_address"] == {"address": "::", "port_value": 4, "ipv4_compat": True}
+
+
+def test_certificates_are_watched() -> None:
+    """Every file of TLS comes by a watched folder, and the configuration names the file that says so."""
+    engine = TcpEndpoint("engine.example.com", 50051, UPSTREAM)
+    files = secrets(Https("127.0.0.1", 4, IDENTITY), engine)
+    [server], [client], [authority] = (json.loads(text)["resources"] for text in files.values())
+    assert server["tls_certificate"]["certificate_chain"] == {"filename": "/certs/server.pem"}
+    assert server["tls_certificate"]["private_key"] == {"filename": "/keys/server.key"}
+    assert server["tls_certificate"]["watched_directory"] == {"path": "/certs"}
+    assert client["tls_certificate"]["watched_directory"] == {"path": "/up"}
+    assert authority["validation_context"]["watched_directory"] == {"path": "/trusted"}
+    config = _rendered(https=Https("127.0.0.1", 4, IDENTITY), engine=engine, secrets_dir=Path("/run"))
+    named = {
+        part["name"]: part["sds_config"]["path_config_source"]["path"]
+        for part in _mappings(config)
+        if "sds_config" in part
+    }
+    assert named == {one["name"]: f"/run/{file}" for one, file in zip((server, client, authority), files, strict=True)}
+    assert secrets(None, UnixEndpoint(Path("/e"))) == {}
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "kind", "sni", "cluster_type"),
+    [
+        ("engine.example.com", "", "DNS", "engine.example.com", "STRICT_DNS"),
+        ("10.0.0.7", "", "IP_ADDRESS", None, "STATIC"),
+        ("10.0.0.7", "engine.example.com", "DNS", "engine.example.com", "STATIC"),
+    ],
+)
+def test_an_engine_elsewhere_must_prove_its_name(
+    host: str, name: str, kind: str, sni: str | None, cluster_type: str
+) -> None:
+    """Envoy asks for the host that it calls, or for the name that is set, and takes no other."""
+    upstream = UpstreamTls(UPSTREAM.identity, UPSTREAM.ca, name)
+    clusters = _rendered(engine=TcpEndpoint(host, 50051, upstream))["static_resources"]["clusters"]
+    engine, bridge = clusters
+    assert engine["type"] == cluster_type
+    context = engine["transport_socket"]["typed_config"]
+    assert context.get("sni") == sni
+    validation = context["common_tls_context"]["combined_validation_context"]["default_validation_context"]
+    assert validation["match_typed_subject_alt_names"] == [{"san_type": kind, "matcher": {"exact": name or host}}]
+    assert "transport_socket" not in bridge
+
+
+async def test_an_engine_in_plaintext_is_refused(tmp_path: Path) -> None:
+    """Envoy does not start in front of an engine that could not believe it."""
+    opening = open_edge(
+        Settings(_env_file=None),  # type: ignore[call-arg]
+        engine=TcpEndpoint("127.0.0.1", 50051),
+        bridge=UnixEndpoint(tmp_path / "b"),
+        run_dir=tmp_path,
+        log_path=tmp_path / "log",
+    )
+    with pytest.raises(EdgeError, match="could not believe"):
+        await opening.__aenter__()
 
 
 def test_a_port_in_use_is_named() -> None:

@@ -7,7 +7,9 @@ as a bare call (docs/decisions/0003-handlers-are-wrapped-once.md).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any, Protocol, cast
 
 import grpc
@@ -16,9 +18,11 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
+from entasis_engine.access.needs import ANYONE, Need, need_of
 from entasis_engine.calls import Call
 from entasis_engine.errors import EntasisError
 from entasis_engine.rpc import contract
+from entasis_engine.rpc.guard import Guard
 from entasis_engine.rpc.stages import Stage
 from entasis_engine.telemetry import metrics
 
@@ -48,12 +52,16 @@ class Pipeline(grpc.GenericRpcHandler):
     It answers for any name, so that an unknown RPC is refused in the same shape; register it last.
     """
 
-    def __init__(self, servicers: Sequence[Servicer], stages: Sequence[Stage], *, deadline_seconds: float) -> None:
+    def __init__(
+        self, servicers: Sequence[Servicer], stages: Sequence[Stage], guard: Guard, *, deadline_seconds: float
+    ) -> None:
+        """Raises `UndeclaredError` for an RPC whose contract does not say who may call it."""
         self.service_names = [servicer.DESCRIPTOR.full_name for servicer in servicers]
         self._stages = stages
+        self._guard = guard
         self._stages_reversed = tuple(reversed(stages))
         self._deadline_seconds = deadline_seconds
-        self._streams: set[asyncio.Task[None]] = set()
+        self._streams: dict[asyncio.Task[None], Call] = {}
         self._draining = False
         self._handlers = {
             f"/{servicer.DESCRIPTOR.full_name}/{method.name}": self._handler(servicer, method)
@@ -66,33 +74,51 @@ class Pipeline(grpc.GenericRpcHandler):
         method = str(handler_call_details.method)
         return self._handlers.get(method) or self._refusing(method)
 
+    def add_open(self, service: str, handlers: Mapping[str, Handler]) -> None:
+        """Serve what gRPC brings with it and our contract does not have, such as the health check: to anyone, as far as
+        the address list and the rate limit let them.
+        """
+        for method, handler in handlers.items():
+            name = f"/{service}/{method}"
+            self._handlers[name] = self._guarded(name, handler)
+
     def end_streams(self) -> None:
         """End every open stream with UNAVAILABLE: they would never end by themselves."""
         self._draining = True
         for task in self._streams:
             task.cancel()
 
+    def review_streams(self) -> None:
+        """End every open stream whose caller has lost the right to it since it began."""
+        for task, call in self._streams.items():
+            if call.error is None:
+                call.error = self._guard.ended(call)
+                if call.error is not None:
+                    task.cancel()
+
     def _handler(self, servicer: Servicer, method: MethodDescriptor) -> Handler:
         name = f"/{servicer.DESCRIPTOR.full_name}/{method.name}"
+        need = need_of(method)
         behaviour = _validated(getattr(servicer, contract.snake_case(method.name)), method)
         # Requests come as bytes, so that decoding and validation happen in here and fail in our words.
         if method.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(name, behaviour), None, None)
-        return grpc.unary_unary_rpc_method_handler(self._unary(name, behaviour), None, None)
+            return grpc.unary_stream_rpc_method_handler(self._stream(name, need, behaviour), None, None)
+        return grpc.unary_unary_rpc_method_handler(self._unary(name, need, behaviour), None, None)
 
     def _refusing(self, method: str) -> Handler:
         def refuse(_request: bytes, _call: Call) -> bytes:
             raise EntasisError("NO_SUCH_RPC", method=method[:128])
 
-        return grpc.unary_unary_rpc_method_handler(self._unary("unknown", refuse), None, None)
+        return grpc.unary_unary_rpc_method_handler(self._unary("unknown", ANYONE, refuse), None, None)
 
-    def _unary(self, method: str, behaviour: Callable[[bytes, Call], Any]) -> Any:
+    def _unary(self, method: str, need: Need, behaviour: Callable[[bytes, Call], Any]) -> Any:
         async def serve(request: bytes, context: Context) -> bytes:
             call = Call(method, context.invocation_metadata() or (), context.peer())
             answer: Any = b""
             try:
                 for stage in self._stages:
                     stage.start(call)
+                await self._guard.admit(call, need, context.auth_context)
                 answer = behaviour(request, call)
                 if asyncio.iscoroutine(answer):
                     async with asyncio.timeout(self._deadline_seconds):
@@ -108,40 +134,74 @@ class Pipeline(grpc.GenericRpcHandler):
             self._end(call, streamed=False)
             if call.error is not None:
                 await _abort(context, call, call.error)
+            if call.header("x-envoy-original-path"):
+                await context.send_initial_metadata(_told(call))  # REST gets no trailers
+            else:
+                context.set_trailing_metadata(_told(call))
             return cast("bytes", answer)
 
         return serve
 
-    def _stream(self, method: str, behaviour: Callable[[bytes, Call], Any]) -> Any:
+    def _stream(self, method: str, need: Need, behaviour: Callable[[bytes, Call], Any]) -> Any:
         async def serve(request: bytes, context: Context) -> None:
             call = Call(method, context.invocation_metadata() or (), context.peer())
             task = cast("asyncio.Task[None]", asyncio.current_task())
-            self._streams.add(task)
             try:
                 if self._draining:
                     raise EntasisError("UNAVAILABLE")
                 for stage in self._stages:
                     stage.start(call)
+                await self._guard.admit(call, need, context.auth_context)
+                self._streams[task] = call
                 with behaviour(request, call) as batches, metrics.streams_open(method).track_inprogress():
                     # At once, so that a client knows that the stream stands before there is anything to send.
-                    await context.send_initial_metadata(())
+                    await context.send_initial_metadata(_told(call))
                     while True:
                         await context.write(await batches.take())
             except asyncio.CancelledError:
-                if not self._draining:
+                # Set by `review_streams`; else it was `end_streams`, or the caller went away.
+                if call.error is None and not self._draining:
                     call.cancelled = True
                     self._end(call, streamed=True)
                     raise
                 task.uncancel()
-                call.error = EntasisError("UNAVAILABLE")
+                call.error = call.error or EntasisError("UNAVAILABLE")
             except Exception as error:
                 call.error = _translated(error, call)
             finally:
-                self._streams.discard(task)
+                self._streams.pop(task, None)
             self._end(call, streamed=True)
             await _abort(context, call, call.error)
 
         return serve
+
+    def _guarded(self, method: str, handler: Handler) -> Handler:
+        streaming = (handler.request_streaming, handler.response_streaming)
+        kind = "_".join("stream" if streams else "unary" for streams in streaming)
+        serve_it = getattr(handler, kind)
+
+        async def admit(context: Context) -> None:
+            call = Call(method, context.invocation_metadata() or (), context.peer())
+            try:
+                for stage in self._stages:
+                    stage.start(call)
+                await self._guard.admit(call, ANYONE, context.auth_context)
+            except Exception as error:
+                call.error = _translated(error, call)
+            self._end(call, streamed=True)  # it is not our doing how long the rest takes
+            if call.error is not None:
+                await _abort(context, call, call.error)
+
+        async def serve(request: Any, context: Context) -> Any:
+            await admit(context)
+            return await serve_it(request, context)
+
+        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
+            await admit(context)
+            async for answer in serve_it(request, context):
+                yield answer
+
+        return handler._replace(**{kind: generate if inspect.isasyncgenfunction(serve_it) else serve})
 
     def _end(self, call: Call, *, streamed: bool) -> None:
         for stage in self._stages_reversed:
@@ -180,7 +240,21 @@ def _translated(error: Exception, call: Call) -> EntasisError:
 
 async def _abort(context: Context, call: Call, error: EntasisError) -> None:
     status = rpc_status.to_status(error.status(call.language))
-    told = [("x-error-code", error.entry.reason), ("x-request-id", call.request_id)]
+    told = [("x-error-code", error.entry.reason), ("x-request-id", call.request_id), *_told(call)]
+    if error.entry.http == HTTPStatus.UNAUTHORIZED:
+        told.append(("www-authenticate", "Bearer"))  # RFC 9110, section 11.6.1
     if error.retry_after_seconds is not None:
         told.append(("retry-after", str(error.retry_after_seconds)))
     await context.abort(status.code, status.details, (*status.trailing_metadata, *told))
+
+
+def _told(call: Call) -> tuple[tuple[str, str], ...]:
+    if call.allowance is None:
+        return call.told
+    limit, remaining, reset_seconds = call.allowance
+    return (
+        ("x-ratelimit-limit", str(limit)),
+        ("x-ratelimit-remaining", str(remaining)),
+        ("x-ratelimit-reset", str(reset_seconds)),
+        *call.told,
+    )

@@ -57,7 +57,7 @@ class AccessLog:
             return
         code = outcome(call)
         write = log.warning if code in OUR_FAULT else log.info
-        write("call", code=code, ms=round(seconds * 1000, 3), peer=call.peer, reason=reason(call))
+        write("call", code=code, ms=round(seconds * 1000, 3), peer=call.peer, reason=reason(call), **caller(call))
 
 
 class Metrics:
@@ -76,15 +76,26 @@ class Metrics:
 
 
 def default_stages(monotonic: Monotonic, *, log_everything: bool) -> Sequence[Stage]:
-    """The stages, outermost first. Translation of errors and validation stand in the pipeline itself, innermost.
+    """The stages, outermost first. Translation of errors stands in the pipeline itself.
 
     | stage      | comes before                                              |
     |------------|-----------------------------------------------------------|
     | LogContext | whatever may log                                          |
     | AccessLog  | Metrics, since it takes the time that both need           |
     | Metrics    | whatever may refuse the call: refusals are counted too    |
+
+    After them comes the guard (guard.py), then the validation of the request: a caller who may not call is not told
+    what is wrong with what they ask.
     """
     return (LogContext(), AccessLog(monotonic, everything=log_everything), Metrics(monotonic))
+
+
+def caller(call: Call) -> dict[str, str]:
+    """Who made the call and whence, as far as it was found out."""
+    told = {"address": call.address}
+    if call.principal is not None:
+        told |= {"account": call.principal.account, "key": ",".join(call.principal.key_ids)}
+    return {name: value for name, value in told.items() if value}
 
 
 def outcome(call: Call) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import http
 import logging
 import os
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -23,17 +24,18 @@ from websockets.asyncio.server import Server, ServerConnection, serve, unix_serv
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from entasis_engine.errors import EntasisError
+from entasis_engine.errors import CATALOGUE, EntasisError
 from entasis_engine.settings import Settings
 from entasis_engine.times import Clock, system_clock
 from entasis_engine.websocket import handshake, metrics, protocol
+from entasis_engine.websocket.access import Access, Credentials, Held, Opened, Refused, Session
 from entasis_engine.websocket.connection import Connection
 from entasis_engine.websocket.fanout import Client, Fanout, Topic, text_frame
 from entasis_engine.websocket.limits import Limits, TokenBucket
-from entasis_engine.websocket.protocol import Rejected, Result
+from entasis_engine.websocket.protocol import Rejected, Result, Stream
 from entasis_engine.websocket.upstream import Upstreams
 
-_HOUSEKEEPING_SECONDS = 0.5
+_ADDRESS_REASON = CATALOGUE["ADDRESS_REFUSED"].reason
 
 _log = structlog.get_logger(__name__)
 # The library would log every connection's opening and closing; those are in the metrics.
@@ -56,12 +58,14 @@ class Bridge:
         call_later = asyncio.get_running_loop().call_later
         self._fanout = Fanout(flush_seconds=settings.websocket_flush_seconds, call_later=call_later)
         self._upstreams = Upstreams(channel, self._fanout, limits, tasks, on_refused=self._on_refused)
+        self._access = Access(channel, limits)
+        self._origins = handshake.allowed_origins(settings)
         self._sockets: set[Connection] = set()
         """Every socket, those too that have not finished their handshake."""
         self._addresses: Counter[str] = Counter()
         """How many of them each address has."""
         self.clients = 0
-        """How many WebSockets are open."""
+        """How many WebSockets are open, or about to be."""
         self.port: int | None = None
         """The TCP port it listens on; None on a unix socket."""
         self._server: Server | None = None
@@ -111,16 +115,23 @@ class Bridge:
         """Notice an engine that hangs."""
         await self._upstreams.watch_engine()
 
+    async def watch_sessions(self) -> None:
+        """Notice credentials that are over before their time."""
+        await self._access.watch(self._held, self._on_ended)
+
     async def keep_house(self) -> None:
-        """Send heartbeats, and look after the clients that do not read."""
+        """Send heartbeats, and look after the clients that do not read and those whose time is over."""
         while True:
-            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-            now = time.monotonic()
+            await asyncio.sleep(self._limits.housekeeping_seconds)
+            now, moment = time.monotonic(), self._clock()
             heartbeat: bytes | None = None
             for connection in list(self._sockets):
                 connection.check_stall(now)
+                if (error := connection.overdue(moment, now)) is not None:
+                    self._end(connection, error)
+                    continue
                 if connection.heartbeat_is_due(now):
-                    heartbeat = heartbeat or text_frame(protocol.heartbeat(self._clock()))
+                    heartbeat = heartbeat or text_frame(protocol.heartbeat(moment))
                     connection.client.send([heartbeat])
 
     def connected(self, connection: Connection) -> None:
@@ -130,26 +141,91 @@ class Bridge:
     def disconnected(self, connection: Connection) -> None:
         """A socket is gone."""
         self._sockets.discard(connection)
-        client = connection.client
-        client.gone = True
-        for subscription in list(client.subscriptions.values()):
-            self._leave(client, subscription.topic)
-        if connection.admitted:
-            self.clients -= 1
-            self._addresses -= Counter((connection.address,))  # which forgets those that have none left
-            metrics.CLIENTS.dec()
+        connection.client.gone = True
+        self._leave_all(connection.client)
+        self._dismiss(connection)
 
-    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _process_request(self, library_connection: ServerConnection, request: Request) -> Response | None:
+        connection = cast("Connection", library_connection)
+        credentials = handshake.take_credentials(request)
         address = handshake.address_of(connection, request)
-        error = handshake.refusal(request, self._settings, self.clients, self._addresses[address])
-        if error is not None:
+        error = handshake.refusal(request, self._settings, self._origins, self.clients, self._addresses[address])
+        if error is None and not isinstance(credentials, EntasisError):
+            return await self._accept(connection, request, credentials, address)
+        return await self._refuse(connection, request, error or cast("EntasisError", credentials), address)
+
+    async def _accept(
+        self, connection: Connection, request: Request, credentials: Credentials, address: str
+    ) -> Response:
+        # The engine is not asked for what is no WebSocket handshake.
+        response = connection.protocol.accept(request)
+        if response.status_code != http.HTTPStatus.SWITCHING_PROTOCOLS:
+            return response
+        self._count(connection, request, address)
+        try:
+            session, headers = await self._opened(connection, credentials, handshake.request_id(request))
+        except Refused as refused:
+            self._dismiss(connection)
+            return handshake.answer(connection, request, refused.problem, refused.headers)
+        must_authenticate = not session.account and not session.market_streams
+        patience = time.monotonic() + self._settings.websocket_auth_seconds if must_authenticate else None
+        connection.belongs_to(session, authenticate_by=patience)
+        response.headers.update(headers)
+        return response
+
+    async def _refuse(self, connection: Connection, request: Request, error: EntasisError, address: str) -> Response:
+        """The answer to a handshake that is refused here; the engine notes and counts it where access is the reason."""
+        if not error.entry.reason.startswith("AUTH_"):
             return handshake.answer(connection, request, error)
-        # From here on it counts, so that many handshakes at once cannot overrun the limits.
-        cast("Connection", connection).admit(handshake.language_asked(request), address)
+        self._count(connection, request, address)
+        try:
+            name = handshake.request_id(request)
+            _, headers = await self._opened(connection, Credentials(), name, refused=error.case)
+        except Refused as refused:
+            limited = protocol.reason_of(refused.problem).startswith("LIMIT_")
+            return handshake.answer(connection, request, refused.problem if limited else error, refused.headers)
+        finally:
+            self._dismiss(connection)
+        return handshake.answer(connection, request, error, headers)
+
+    def _count(self, connection: Connection, request: Request, address: str) -> None:
+        """From here on it counts, so that many handshakes at once cannot overrun the limits, nor the engine."""
+        connection.admit(handshake.language_asked(request), address)
         self.clients += 1
         self._addresses[address] += 1
         metrics.CLIENTS.inc()
-        return None
+
+    def _dismiss(self, connection: Connection) -> None:
+        """It does not count any more."""
+        if not connection.admitted:
+            return
+        connection.admitted = False
+        self.clients -= 1
+        self._addresses -= Counter((connection.address,))  # which forgets those that have none left
+        metrics.CLIENTS.dec()
+
+    async def _opened(
+        self, connection: Connection, credentials: Credentials, request_id: str = "", *, refused: str = ""
+    ) -> Opened:
+        """Ask the engine whose credentials are; no longer than the socket lasts, since nothing else bounds how many
+        clients come, ask and leave.
+        """
+        question = self._access.open(
+            credentials,
+            address=connection.address,
+            language=connection.client.language,
+            request_id=request_id,
+            refused=refused,
+        )
+        asking = asyncio.ensure_future(question)
+        try:
+            waited = (asking, connection.connection_lost_waiter)
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise Refused(EntasisError("UNAVAILABLE"))  # which nobody hears
+            return asking.result()
+        finally:
+            asking.cancel()
 
     async def _serve(self, connection: ServerConnection) -> None:
         bucket = TokenBucket(self._limits.message_rate, self._limits.message_burst, time.monotonic)
@@ -161,6 +237,8 @@ class Bridge:
 
     async def _receive(self, connection: Connection, message: str | bytes, bucket: TokenBucket) -> None:
         client = connection.client
+        if client.gone:  # who is being disconnected is not served any more
+            return
         try:
             text = message if isinstance(message, str) else ""
             if not bucket.take():
@@ -169,7 +247,7 @@ class Bridge:
             command = protocol.parse(text, symbols_max=self._settings.websocket_subscriptions_max)
             await self._act(connection, command, bucket)
         except Rejected as rejection:
-            metrics.REJECTED.labels(rejection.error.entry.reason).inc()
+            metrics.REJECTED.labels(protocol.reason_of(rejection.error)).inc()
             _tell(client, protocol.rejection(rejection, client.language))
         except Exception:
             request_id = uuid.uuid4().hex
@@ -180,6 +258,8 @@ class Bridge:
         client = connection.client
         match command:
             case protocol.Subscribe():
+                if (refusal := connection.session.streams_refusal()) is not None:
+                    raise Rejected(refusal, request_id=command.id, channel=command.channel)
                 await self._subscribe(client, command, bucket)
             case protocol.Unsubscribe():
                 self._unsubscribe(client, command)
@@ -191,6 +271,30 @@ class Bridge:
                 connection.beat_every(command.seconds)
                 if command.id is not None:
                     _tell(client, protocol.heartbeat_ack(command))
+            case protocol.Auth():
+                try:
+                    await self._authenticate(connection, command)
+                except Refused as refused:
+                    raise Rejected(refused.problem, request_id=command.id) from None
+
+    async def _authenticate(self, connection: Connection, command: protocol.Auth) -> None:
+        client = connection.client
+        session, _ = await self._opened(connection, Credentials(command.token or "", command.api_key or ""))
+        if client.gone:
+            return
+        if not session.account:
+            raise Refused(EntasisError("CREDENTIAL_MISSING"))
+        if connection.session.account not in {"", session.account}:
+            raise Refused(EntasisError("CREDENTIALS_DIFFER"))
+        connection.belongs_to(session)
+        answers: list[bytes] = []
+        if command.id is not None:
+            answers.append(protocol.auth_ack(command, session.account, session.scopes, session.expires_at))
+        if (refusal := session.streams_refusal()) is not None:
+            for stream in self._leave_all(client):
+                answers.append(protocol.error(refusal, client.language, channel=stream.channel, symbol=stream.symbol))
+        if answers:
+            client.send([text_frame(answer) for answer in answers])
 
     async def _subscribe(self, client: Client, command: protocol.Subscribe, bucket: TokenBucket) -> None:
         outcomes: dict[str, _Outcome] = {}
@@ -274,6 +378,35 @@ class Bridge:
         self._fanout.detach(client, topic)
         self._upstreams.left(topic)
 
+    def _leave_all(self, client: Client) -> list[Stream]:
+        """End every subscription; the streams that they were to."""
+        subscriptions = list(client.subscriptions.values())
+        for subscription in subscriptions:
+            self._leave(client, subscription.topic)
+        return [subscription.topic.stream for subscription in subscriptions]
+
+    def _held(self) -> set[Held]:
+        """The sessions of all sockets that somebody authenticated."""
+        return {connection.held for connection in self._sockets if connection.session.name}
+
+    def _on_ended(self, ended: Mapping[Held, str]) -> None:
+        """The engine says that sessions are over."""
+        moment = self._clock()
+        for connection in list(self._sockets):
+            reason = ended.get(connection.held)
+            if reason == _ADDRESS_REASON:
+                self._end(connection, EntasisError("ADDRESS_REFUSED", address=connection.address))
+            elif reason is not None:
+                self._end(connection, connection.session.expiry(moment) or connection.session.revocation())
+
+    def _end(self, connection: Connection, error: EntasisError) -> None:
+        """Disconnect a client that may not stay; nothing is sent, done or asked for it any more."""
+        client = connection.client
+        client.gone = True
+        self._leave_all(client)
+        connection.belongs_to(Session())
+        connection.end(error)
+
     def _on_refused(self, topic: Topic, status: status_pb2.Status) -> None:
         """The engine took the stream at first, or seemed to, and refuses it now."""
         for client in list(topic.subscriptions):
@@ -303,7 +436,7 @@ async def open_bridge(
         channel: to the engine; it must outlive the block, and is best opened with `CHANNEL_OPTIONS`.
         unix_path: where to listen, instead of `host` and `port`.
         port: 0 takes any that is free; `Bridge.port` tells which.
-        clock: for the times in pongs and heartbeats.
+        clock: for the times in pongs and heartbeats, and for the expiry of credentials.
     """
     async with asyncio.TaskGroup() as tasks:
         bridge = Bridge(settings, limits, channel, clock, tasks)
@@ -311,6 +444,7 @@ async def open_bridge(
         loops = (
             tasks.create_task(bridge.keep_house(), name="websocket housekeeping"),
             tasks.create_task(bridge.watch_engine(), name="websocket engine watch"),
+            tasks.create_task(bridge.watch_sessions(), name="websocket session watch"),
         )
         try:
             yield bridge

@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from websockets.asyncio.server import Server, ServerConnection
 from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
 
 from entasis_engine.errors import EntasisError, Language
 from entasis_engine.websocket import metrics, protocol
+from entasis_engine.websocket.access import Held, Session
 from entasis_engine.websocket.fanout import Client
 from entasis_engine.websocket.limits import Limits
+
+SUBPROTOCOL = Subprotocol("entasis.v1")
+"""Selected where a client offers it; it changes nothing, but browsers send credentials as subprotocols beside it."""
+
+# Close codes of an application begin at 4000; these end in the HTTP status of the same meaning.
+_CLOSE_CODE_FIRST = 4000
+
+
+def close_frame_of(error: EntasisError) -> tuple[int, str]:
+    """Code and reason of the close frame that an error ends a socket with."""
+    return _CLOSE_CODE_FIRST + error.entry.http, f"{error.entry.reason} {error.message()}"
 
 
 class Owner(Protocol):
@@ -30,13 +45,16 @@ class Owner(Protocol):
 
 
 class _Protocol(ServerProtocol):
-    """Says what the contract says before it closes because a frame is too large."""
+    """Says what the contract says before it closes because a frame is too large; knows our subprotocol."""
 
     language: Language = "en"
     lingers = False
     """Whether the end of the connection is put off: the client is in the middle of sending what is too large, and would
     never read an answer that comes with a reset.
     """
+
+    def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
+        return SUBPROTOCOL if SUBPROTOCOL in subprotocols else None
 
     def fail(self, code: CloseCode | int, reason: str = "") -> None:
         if code == CloseCode.MESSAGE_TOO_BIG:
@@ -67,7 +85,11 @@ class Connection(ServerConnection):
         super().__init__(_Protocol(max_size=max_size, logger=library_protocol.logger), server, **options)
         self.client = Client(self, "en", limits=limits)
         self.admitted = False
+        """Whether it counts against the limits."""
         self.address = ""
+        self.session = Session()
+        """Whose it is."""
+        self._authenticate_by: float | None = None
         self._owner = owner
         self._stall_seconds = limits.stall_seconds
         self._hang_up_seconds = limits.hang_up_seconds
@@ -78,10 +100,30 @@ class Connection(ServerConnection):
         self._stalled_since: float | None = None
 
     def admit(self, language: Language, address: str) -> None:
-        """The handshake is accepted."""
+        """As far as the bridge is concerned the handshake is accepted."""
         self.admitted = True
         self.address = address
         self.client.language = self.protocol.language = language
+
+    def belongs_to(self, session: Session, authenticate_by: float | None = None) -> None:
+        """It is known whose it is.
+
+        Args:
+            authenticate_by: until when, by the monotonic clock, it may stay as it is.
+        """
+        self.session = session
+        self._authenticate_by = authenticate_by
+
+    @property
+    def held(self) -> Held:
+        """What the engine is asked about; the first part is empty where the client is anonymous."""
+        return self.session.name, self.address
+
+    def overdue(self, moment: datetime, now: float) -> EntasisError | None:
+        """What to tell the client if its time is over."""
+        if self._authenticate_by is not None and now >= self._authenticate_by:
+            return EntasisError("CREDENTIAL_MISSING")
+        return self.session.expiry(moment)
 
     def write(self, data: bytes) -> None:
         """Send whole frames as they are; the library's own frames never come between, since it keeps none back."""
@@ -93,7 +135,18 @@ class Connection(ServerConnection):
         if self.protocol.state is not State.OPEN:
             return
         metrics.EXPELLED.inc()
-        self.protocol.send_close(CloseCode.POLICY_VIOLATION, reason)
+        self._close(CloseCode.POLICY_VIOLATION, reason)
+
+    def end(self, error: EntasisError) -> None:
+        """Disconnect a client that may not stay, and say why: in a message, and in the close frame."""
+        if self.protocol.state is not State.OPEN:
+            return
+        metrics.ENDED.labels(error.entry.reason).inc()
+        self.protocol.send_text(protocol.error(error, self.protocol.language))
+        self._close(*close_frame_of(error))
+
+    def _close(self, code: int, reason: str) -> None:
+        self.protocol.send_close(code, reason)
         self.send_data()
         # The close frame waits behind all that is unsent, perhaps for ever.
         self.loop.call_later(self.close_timeout or 0, self.transport.abort)

@@ -24,7 +24,11 @@ class Limits:
     watch_seconds: float = 5.0
     """Pause between questions whether the engine lives."""
     answer_seconds: float = 3.0
-    """How long a subscribe waits for the engine's first answer about a stream that was not open yet."""
+    """How long the engine may take to answer: about a stream that was not open yet, or whose a client is."""
+    sessions_seconds: float = 2.0
+    """Pause between questions which sessions are over; so long a revoked key works on."""
+    housekeeping_seconds: float = 0.5
+    """Pause between looks at every socket: whether its time is over, it takes nothing, or a heartbeat is due."""
     refusal_seconds: float = 0.1
     """How long after its headers a stream may still turn out to be refused; then it counts as open."""
     retry_seconds_min: float = 0.1

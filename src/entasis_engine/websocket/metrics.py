@@ -10,6 +10,11 @@ MESSAGES = Counter("entasis_websocket_messages_sent", "Data messages written to 
 CONFLATED = Counter("entasis_websocket_messages_conflated", "Data messages that slow clients did not get.", ["channel"])
 SLOW = Counter("entasis_websocket_slow_clients", "Times a client fell behind, so that only the newest was kept.")
 EXPELLED = Counter("entasis_websocket_expelled_clients", "Clients disconnected because they did not read.")
+ENDED = Counter(
+    "entasis_websocket_ended_clients",
+    "Clients disconnected for their credentials or address, by error code.",
+    ["reason"],
+)
 REFUSED = Counter("entasis_websocket_refused_handshakes", "Handshakes refused, by error code.", ["reason"])
 REJECTED = Counter("entasis_websocket_rejected_messages", "Client messages not acted upon, by error code.", ["reason"])
 LOST = Counter("entasis_websocket_upstream_losses", "Times an open stream to the engine broke.")

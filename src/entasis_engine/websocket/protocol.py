@@ -26,6 +26,8 @@ RequestId = str | int
 DEPTH_DEFAULT = 10
 INTERVAL_DEFAULT: IntervalName = "1m"
 HEARTBEAT_SECONDS_MAX = 3600
+TOKEN_CHARACTERS_MAX = 4096
+KEY_CHARACTERS_MAX = 512
 SYMBOL_CHARACTERS_SHOWN = 64
 
 SUBSCRIPTIONS_PER_CONNECTION = "subscriptions on one connection"
@@ -60,6 +62,9 @@ class Stream(NamedTuple):
     interval: str = ""
     """Length of a candle; empty where the channel has none."""
 
+
+CREDENTIAL_PATTERN = r"^[!-~]+\Z"
+"""Printable ASCII without spaces: nothing else can be a token or a key, nor be sent on as one."""
 
 # --- What clients send ------------------------------------------------------------------------------------------------
 
@@ -124,7 +129,20 @@ class Heartbeat(_Command, tag="heartbeat", kw_only=True, frozen=True):
     seconds: Annotated[int, msgspec.Meta(ge=0, le=HEARTBEAT_SECONDS_MAX)]
 
 
-Command = Subscribe | Unsubscribe | List | Ping | Heartbeat
+class Auth(_Command, tag="auth", kw_only=True, frozen=True):
+    """Prove who the client is, or prove it again before the credentials expire."""
+
+    token: Annotated[str, msgspec.Meta(max_length=TOKEN_CHARACTERS_MAX, pattern=CREDENTIAL_PATTERN)] | None = None
+    api_key: Annotated[str, msgspec.Meta(max_length=KEY_CHARACTERS_MAX, pattern=CREDENTIAL_PATTERN)] | None = None
+
+    def __repr__(self) -> str:
+        return f"Auth(id={self.id!r})"  # the credentials must not be printed
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("id", self.id)]
+
+
+Command = Subscribe | Unsubscribe | List | Ping | Heartbeat | Auth
 
 
 class _Envelope(msgspec.Struct):
@@ -137,7 +155,13 @@ class _Envelope(msgspec.Struct):
 class Rejected(Exception):  # noqa: N818 - it is what happened to the message; the error is inside
     """A message that is not acted upon, why, and what the answer repeats of it."""
 
-    def __init__(self, error: EntasisError, *, request_id: RequestId | None = None, channel: str | None = None) -> None:
+    def __init__(
+        self,
+        error: EntasisError | status_pb2.Status,
+        *,
+        request_id: RequestId | None = None,
+        channel: str | None = None,
+    ) -> None:
         super().__init__(error)
         self.error = error
         self.request_id = request_id
@@ -151,8 +175,8 @@ _ENVELOPES = msgspec.json.Decoder(_Envelope)
 _RULES: Mapping[str, tuple[str, str]] = {
     "message": ("must be one JSON object in a text frame", "텍스트 프레임에 담긴 하나의 JSON 객체여야 합니다"),
     "action": (
-        "must be subscribe, unsubscribe, list, ping or heartbeat",
-        "subscribe, unsubscribe, list, ping, heartbeat 중 하나여야 합니다",
+        "must be subscribe, unsubscribe, list, ping, heartbeat or auth",
+        "subscribe, unsubscribe, list, ping, heartbeat, auth 중 하나여야 합니다",
     ),
     "channel": ("must be market, orderbook or candles", "market, orderbook, candles 중 하나여야 합니다"),
     "symbol": ("must be a string", "문자열이어야 합니다"),
@@ -170,6 +194,14 @@ _RULES: Mapping[str, tuple[str, str]] = {
     "seconds": (
         f"must be a whole number from 0 to {HEARTBEAT_SECONDS_MAX}",
         f"0에서 {HEARTBEAT_SECONDS_MAX} 사이의 정수여야 합니다",
+    ),
+    "token": (
+        f"must be a token of at most {TOKEN_CHARACTERS_MAX} characters; it or api_key is needed",
+        f"{TOKEN_CHARACTERS_MAX}자 이하의 토큰이어야 하며, token과 api_key 중 하나는 있어야 합니다",
+    ),
+    "api_key": (
+        f"must be an API key of at most {KEY_CHARACTERS_MAX} characters",
+        f"{KEY_CHARACTERS_MAX}자 이하의 API 키여야 합니다",
     ),
     "handshake": ("must be a WebSocket handshake by GET", "GET 메서드를 사용한 WebSocket 핸드셰이크여야 합니다"),
 }
@@ -199,6 +231,8 @@ def parse(text: str, *, symbols_max: int) -> Command:
             raise rejected(text, too_many(symbols_max, SYMBOLS_PER_MESSAGE))
         if isinstance(command, Subscribe) and command.resume and command.channel != "market":
             raise rejected(text, field_fault("resume"))
+    if isinstance(command, Auth) and command.token is None and command.api_key is None:
+        raise rejected(text, field_fault("token"))
     return command
 
 
@@ -355,6 +389,12 @@ def heartbeat_ack(command: Heartbeat) -> bytes:
     return _encode({"type": "ack", "id": command.id, "action": "heartbeat", "seconds": command.seconds})
 
 
+def auth_ack(command: Auth, account: str, scopes: Sequence[str], expires_at: datetime | None) -> bytes:
+    """The answer to an auth command with an `id`: whose the credentials are, and until when."""
+    expiry = {} if expires_at is None else {"expires_at": times.isoformat(expires_at)}
+    return _encode({"type": "ack", "id": command.id, "action": "auth", "account": account, "scopes": scopes, **expiry})
+
+
 def subscriptions(command: List, streams: Sequence[Stream]) -> bytes:
     """The answer to `list`."""
     printed: list[dict[str, Any]] = []
@@ -397,7 +437,7 @@ def rejection(rejected: Rejected, language: Language) -> bytes:
     return error(rejected.error, language, request_id=rejected.request_id, channel=rejected.channel)
 
 
-def handshake_body(problem: EntasisError, language: Language) -> bytes:
+def handshake_body(problem: EntasisError | status_pb2.Status, language: Language) -> bytes:
     """The body of a refused handshake."""
     return _encode(_status(problem, language))
 
@@ -417,16 +457,33 @@ def _status(problem: EntasisError | status_pb2.Status, language: Language) -> di
 
 
 def in_language(status: status_pb2.Status, language: Language) -> status_pb2.Status:
-    """A status that the engine gave in English, in the client's language where the catalogue has the words."""
-    if language == "en":
-        return status
-    info = error_details_pb2.ErrorInfo()
-    if not any(detail.Unpack(info) for detail in status.details):
+    """A status that the engine gave in English, in the client's language where the catalogue has the words.
+
+    Several cases share a reason, so the case is the one whose English words these are. What is no case's English, such
+    as what the engine has put in the client's language itself, stays as it is.
+    """
+    info = _info(status)
+    if language == "en" or info is None:
         return status
     for case, entry in CATALOGUE.items():
         if (entry.reason, entry.code) == (info.reason, status.code) and "{problem}" not in entry.messages[language]:
+            problem = EntasisError(case, **info.metadata)
             try:
-                return EntasisError(case, **info.metadata).status(language)
+                if problem.message() == status.message:
+                    return problem.status(language)
             except KeyError:  # the words speak of something that the status does not carry
                 continue
     return status
+
+
+def reason_of(problem: EntasisError | status_pb2.Status) -> str:
+    """The error's code, such as AUTH_001; empty where a status has none."""
+    if isinstance(problem, EntasisError):
+        return problem.entry.reason
+    info = _info(problem)
+    return "" if info is None else str(info.reason)
+
+
+def _info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
+    info = error_details_pb2.ErrorInfo()
+    return info if any(detail.Unpack(info) for detail in status.details) else None

@@ -9,13 +9,13 @@ from typing import Any
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from entasis.market.v1 import market_pb2, market_pb2_grpc
 from entasis_engine.errors import EntasisError
 from entasis_engine.websocket import metrics, protocol
+from entasis_engine.websocket.failures import status_in
 from entasis_engine.websocket.fanout import Fanout, Topic
 from entasis_engine.websocket.limits import Limits
 from entasis_engine.websocket.protocol import Stream
@@ -38,7 +38,6 @@ _REFUSALS: Mapping[grpc.StatusCode, str] = {
     grpc.StatusCode.NOT_FOUND: "SYMBOL_UNKNOWN",
     grpc.StatusCode.INVALID_ARGUMENT: "SYMBOL_MALFORMED",
 }
-_STATUS_DETAILS = "grpc-status-details-bin"
 
 _log = structlog.get_logger(__name__)
 
@@ -176,7 +175,8 @@ class Upstreams:
                 reason = "the engine ended the stream"
             except grpc.aio.AioRpcError as error:
                 if error.code() in _REFUSALS:
-                    self._refuse(topic, _status_of(error, topic.stream.symbol))
+                    unexplained = EntasisError(_REFUSALS[error.code()], symbol=topic.stream.symbol)
+                    self._refuse(topic, status_in(error) or unexplained.status())
                     return
                 reason = f"{error.code().name}: {error.details()}"
             except _HungError:
@@ -289,14 +289,3 @@ class Upstreams:
         longest = min(self._limits.retry_seconds_max, self._limits.retry_seconds_min * 2**attempts)
         # Full jitter, so that a thousand topics do not come back in one instant.
         return random.uniform(self._limits.retry_seconds_min, longest)  # noqa: S311 - nothing secret
-
-
-def _status_of(error: grpc.aio.AioRpcError, symbol: str) -> status_pb2.Status:
-    """The status that the engine sent, or one made of its code where it sent none."""
-    for key, value in error.trailing_metadata() or ():
-        if key == _STATUS_DETAILS and isinstance(value, bytes):
-            try:
-                return status_pb2.Status.FromString(value)
-            except DecodeError:
-                break
-    return EntasisError(_REFUSALS[error.code()], symbol=symbol).status()

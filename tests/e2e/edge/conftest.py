@@ -38,7 +38,7 @@ def impatient_config() -> str:
     """The configuration with short time limits."""
     text = assets.path("envoy/envoy.yaml").read_text(encoding="utf-8")
     for usual, short in IMPATIENT.items():
-        assert text.count(usual) == 1, usual
+        assert usual in text, usual
         text = text.replace(usual, short)
     return text
 

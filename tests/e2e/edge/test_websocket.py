@@ -6,6 +6,7 @@ import pytest
 from tests.e2e.edge.conftest import Stack
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
+from websockets.typing import Subprotocol
 
 from entasis_engine.edge import Edge
 
@@ -36,6 +37,19 @@ async def test_the_language_reaches_the_bridge(stack: Stack) -> None:
     languages = {"accept-language": "fr;q=0.9, ko-KR"}
     async with connect(f"ws://{stack.authority}/ws/market", additional_headers=languages) as socket:
         assert "accept-language: ko" in str(await socket.recv())
+
+
+async def test_credentials_reach_the_bridge(stack: Stack) -> None:
+    """The bridge gets the caller's credentials, whether they are sent as headers or as subprotocols."""
+    async with connect(
+        f"ws://{stack.authority}/ws/market",
+        additional_headers={"Authorization": "Bearer a.b.c", "X-API-Key": "ek_1"},
+        subprotocols=[Subprotocol("entasis.v1"), Subprotocol("key.ek_2")],
+    ) as socket:
+        seen = str(await socket.recv()).splitlines()
+    assert {"authorization: Bearer a.b.c", "x-api-key: ek_1", "sec-websocket-protocol: entasis.v1, key.ek_2"} < set(
+        seen
+    )
 
 
 @pytest.mark.parametrize("path", ["/ws/other", "/api/v1/market/price/BTC-USDT", "/"])

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,13 @@ import grpc
 import pytest
 from tests.integration.websocket.fake_engine import FakeEngine
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.frames import Frame, Opcode
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.frames import Close, Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import CLIENT, Protocol
 
 from entasis_engine.settings import Settings
+from entasis_engine.times import Clock, system_clock
 from entasis_engine.websocket import CHANNEL_OPTIONS, Bridge, Limits, open_bridge
 
 SECONDS = 20
@@ -42,6 +45,13 @@ class Client:
     async def ask(self, **message: Any) -> Any:
         await self.send(**message)
         return await self.receive()
+
+    async def closed(self) -> Close:
+        """How the server closes, which must be the next thing that it does."""
+        with pytest.raises(ConnectionClosed) as closed:
+            await self.receive()
+        assert closed.value.rcvd is not None
+        return closed.value.rcvd
 
     async def nothing_but(self, ping: str = "fence") -> None:
         """Nothing was on the way to this client."""
@@ -115,9 +125,16 @@ class World:
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.bridge.port}/ws/market"
 
-    async def client(self, **headers: str) -> Client:
+    async def client(self, subprotocols: Sequence[Any] | None = None, **headers: str) -> Client:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Client(await self._stack.enter_async_context(connect(self.url, additional_headers=names)))
+        opening = connect(self.url, additional_headers=names, subprotocols=subprotocols)
+        return Client(await self._stack.enter_async_context(opening))
+
+    async def refused(self, subprotocols: Sequence[Any] | None = None, **headers: str) -> Response:
+        """The answer to a handshake that must fail."""
+        with pytest.raises(InvalidStatus) as refused:
+            await self.client(subprotocols, **headers)
+        return refused.value.response
 
     async def raw_client(self) -> RawClient:
         assert self.bridge.port is not None
@@ -135,7 +152,11 @@ async def make_world() -> AsyncIterator[MakeWorld]:
     """Builds a world with the settings and limits that the test needs."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def make(limits: Limits = Limits(linger_seconds=0.2), **settings: Any) -> World:  # noqa: B008
+        async def make(
+            limits: Limits = Limits(linger_seconds=0.2),  # noqa: B008
+            clock: Clock = system_clock,
+            **settings: Any,
+        ) -> World:
             # A short path: that of a unix socket may not be longer than 107 characters.
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="entasis-")))
             # The RPCs that the bridge never calls stay as the base class has them: UNIMPLEMENTED.
@@ -145,7 +166,7 @@ async def make_world() -> AsyncIterator[MakeWorld]:
             channel = await stack.enter_async_context(
                 grpc.aio.insecure_channel(engine.address, options=CHANNEL_OPTIONS)
             )
-            opened = open_bridge(Settings(**settings), channel=channel, limits=limits)
+            opened = open_bridge(Settings(**settings), channel=channel, limits=limits, clock=clock)
             return World(engine, await stack.enter_async_context(opened), stack)
 
         yield make

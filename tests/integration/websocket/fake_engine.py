@@ -9,10 +9,12 @@ from typing import Any
 
 import grpc
 from google.protobuf.struct_pb2 import ListValue
+from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from entasis.access.v1 import access_pb2, access_pb2_grpc
 from entasis.market.v1 import market_pb2, market_pb2_grpc
-from entasis_engine.errors import EntasisError
+from entasis_engine.errors import EntasisError, language_of
 
 START_MS = 1_711_013_400_123  # 2024-03-21T09:30:00.123Z
 LISTED = {"BTC-USDT", "ETH-USDT", "SOL-USDT"}
@@ -47,6 +49,82 @@ class _Health(health_pb2_grpc.HealthServicer):
         return health_pb2.HealthCheckResponse(status=health_pb2.HealthCheckResponse.SERVING)
 
 
+def session(account: str = "acc-1", **fields: Any) -> access_pb2.OpenSessionResponse:
+    """Good credentials of an account, which may open market streams."""
+    values: dict[str, Any] = {"session": f"{account}|key-1", "scopes": ["market:read"], "market_streams": True}
+    return access_pb2.OpenSessionResponse(account=account, **(values | fields))
+
+
+class FakeAccess(access_pb2_grpc.AccessServiceServicer):
+    """Knows the credentials that the test names, and says what the test wants."""
+
+    def __init__(self) -> None:
+        self.anonymous: access_pb2.OpenSessionResponse | EntasisError = access_pb2.OpenSessionResponse(
+            market_streams=True
+        )
+        """The answer about clients without credentials."""
+        self.known: dict[str, access_pb2.OpenSessionResponse | EntasisError] = {}
+        """The answer about a token or key; others are not valid."""
+        self.rate_headers: tuple[tuple[str, str], ...] = ()
+        """What refusals say of the rate limit."""
+        self.opened: list[dict[str, str]] = []
+        """What came with each OpenSession."""
+        self.noted: list[str] = []
+        """Why clients were refused without it."""
+        self.ended: dict[tuple[str, str], str] = {}
+        """Sessions with their address that are over, and why."""
+        self.asked: list[list[tuple[str, str]]] = []
+        """What each ListEndedSessions named."""
+        self.broken = False
+        """Whether to fail without a word of the contract."""
+        self.waiting = 0
+        """Calls of OpenSession that wait for `go`."""
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def OpenSession(self, request: Any, context: Any) -> access_pb2.OpenSessionResponse:
+        metadata = {name: str(value) for name, value in context.invocation_metadata()}
+        if request.refused:
+            self.noted.append(request.refused)
+        else:
+            self.opened.append(metadata)
+        self.waiting += 1
+        try:
+            await self.go.wait()
+        finally:
+            self.waiting -= 1
+        await self._fail_if_broken(context)
+        token = metadata.get("authorization", "").removeprefix("Bearer ")
+        sent = [credential for credential in (token, metadata.get("x-api-key", "")) if credential]
+        answers = [self.known.get(one, EntasisError("KEY_INVALID")) for one in sent] or [self.anonymous]
+        for answer in answers:
+            if isinstance(answer, EntasisError):
+                await self._refuse(answer, language_of(metadata["accept-language"]), context)
+        answer = answers[0]
+        assert isinstance(answer, access_pb2.OpenSessionResponse)
+        return answer
+
+    async def _refuse(self, error: EntasisError, language: Any, context: Any) -> None:
+        details = (("grpc-status-details-bin", error.status(language).SerializeToString()), *self.rate_headers)
+        code = next(code for code in grpc.StatusCode if code.value[0] == error.entry.code)
+        await context.abort(code, error.message(language), trailing_metadata=details)
+
+    async def ListEndedSessions(self, request: Any, context: Any) -> access_pb2.ListEndedSessionsResponse:
+        held = [(one.session, one.address) for one in request.held]
+        self.asked.append(held)
+        await self._fail_if_broken(context)
+        answer = access_pb2.ListEndedSessionsResponse()
+        for index, one in enumerate(held):
+            if one in self.ended:
+                answer.ended.add(index=index, reason=self.ended[one])
+        return answer
+
+    async def _fail_if_broken(self, context: Any) -> None:
+        if self.broken:
+            details = (("grpc-status-details-bin", status_pb2.Status(code=2, message="?").SerializeToString()),)
+            await context.abort(grpc.StatusCode.UNKNOWN, "?", trailing_metadata=details)
+
+
 class FakeEngine(market_pb2_grpc.MarketServiceServicer):
     """Numbers trades, keeps them all, and sends what the test makes."""
 
@@ -63,11 +141,14 @@ class FakeEngine(market_pb2_grpc.MarketServiceServicer):
         self.hangs = False
         """Whether to answer no question either."""
         self.seq = 100
+        # The RPC that the bridge never calls stays as the base class has it: UNIMPLEMENTED.
+        self.access = FakeAccess()  # type: ignore[abstract]
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
         self._server = grpc.aio.server()
         market_pb2_grpc.add_MarketServiceServicer_to_server(self, self._server)
+        access_pb2_grpc.add_AccessServiceServicer_to_server(self.access, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(_Health(self), self._server)
         self._server.add_insecure_port(self.address)
         await self._server.start()

@@ -300,7 +300,7 @@ async def test_resume_from_what_is_not_held_gives_a_snapshot(world: World, last_
 async def test_an_engine_that_dies_and_returns(world: World) -> None:
     """Subscribers are told once that the engine is gone, newcomers too, and data goes on when it is back."""
     world.engine.trade()
-    client = await world.client()
+    client, newcomer = await world.client(), await world.client()
     await client.market()
     assert await client.receive() == PRICE
     await world.engine.stop()
@@ -308,7 +308,6 @@ async def test_an_engine_that_dies_and_returns(world: World) -> None:
     assert (error["type"], error["channel"], error["symbol"]) == ("error", "market", "BTC-USDT")
     assert (error["code"], reason(error)) == (14, "SERVER_002")
 
-    newcomer = await world.client()
     answer = await newcomer.ask(action="subscribe", channel="market", symbol="BTC-USDT", id=1)
     assert answer["results"][0]["status"] == "ok"  # subscribed, though there is nothing to send yet
     assert reason(await newcomer.receive()) == "SERVER_002"  # and no stale price
@@ -326,12 +325,11 @@ async def test_an_engine_that_dies_and_returns(world: World) -> None:
 async def test_a_cut_stream_doubles_no_trade(world: World) -> None:
     """When the stream breaks and nothing was missed, the last trade goes to those alone who came meanwhile."""
     world.engine.trade()
-    client = await world.client()
+    client, newcomer = await world.client(), await world.client()
     await client.market()
     assert await client.receive() == PRICE
     await world.engine.stop()
     assert reason(await client.receive()) == "SERVER_002"
-    newcomer = await world.client()
     await newcomer.market()
     assert reason(await newcomer.receive()) == "SERVER_002"
     await world.engine.start()
@@ -382,10 +380,10 @@ async def test_connections_of_one_address_are_bounded(make_world: MakeWorld) -> 
     await world.client()
 
 
-async def test_an_engine_that_is_down_from_the_start(world: World) -> None:
+async def test_an_engine_that_is_down_when_a_stream_is_first_wanted(world: World) -> None:
     """Who subscribes while the engine is down is told, and served once it is up, without doing anything."""
-    await world.engine.stop()
     client = await world.client()
+    await world.engine.stop()
     await client.send(action="subscribe", channel="orderbook", symbol="BTC-USDT")
     assert reason(await client.receive()) == "SERVER_002"
     world.engine.book()

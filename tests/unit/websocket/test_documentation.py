@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.frames import Close
 
+from entasis_engine.errors import EntasisError
 from entasis_engine.settings import Settings
 from entasis_engine.websocket import protocol
+from entasis_engine.websocket.connection import close_frame_of
 from entasis_engine.websocket.limits import Limits
 
 PAGE = (Path(__file__).parents[3] / "docs" / "websocket.md").read_text(encoding="utf-8")
@@ -26,14 +30,37 @@ def test_every_command_shown_is_understood(example: dict[str, Any]) -> None:
     try:
         protocol.parse(json.dumps(example), symbols_max=512)
     except protocol.Rejected as rejected:
-        shown = next(answer for answer in EXAMPLES if answer.get("type") == "error")
+        shown = next(answer for answer in EXAMPLES if answer.get("type") == "error" and answer["id"] == example["id"])
         answered = json.loads(protocol.rejection(rejected, "en"))
         assert answered == shown
 
 
+def test_the_answers_to_auth_are_as_shown() -> None:
+    """The acknowledgement and the error that the page shows for auth are what the code prints."""
+    good, bad = [example for example in COMMANDS if example["action"] == "auth"]
+    shown = {example["id"]: example for example in EXAMPLES if "type" in example and "id" in example}
+    command = protocol.parse(json.dumps(good), symbols_max=512)
+    assert isinstance(command, protocol.Auth)
+    expires_at = datetime(2026, 11, 22, 16, 50, 54, tzinfo=UTC)
+    assert json.loads(protocol.auth_ack(command, "acc_1", ["market:read"], expires_at)) == shown[good["id"]]
+    refusal = protocol.Rejected(EntasisError("KEY_INVALID"), request_id=bad["id"])
+    assert json.loads(protocol.rejection(refusal, "en")) == shown[bad["id"]]
+
+
+def test_the_codes_of_a_socket_that_may_not_stay_are_listed() -> None:
+    """Each error that ends a socket has its close code and its reason on the page, and fits into a frame."""
+    for case in ("CREDENTIAL_MISSING", "KEY_ENDED", "TOKEN_EXPIRED", "TOKEN_INVALID", "ADDRESS_REFUSED"):
+        error = EntasisError(case, address="2001:db8:1111:2222:3333:4444:5555:6666")
+        code, reason = close_frame_of(error)
+        assert re.search(rf"^\| {code} \|.* the reason begins with `{error.entry.reason}` \|$", PAGE, re.MULTILINE)
+        assert len(Close(code, reason).serialize()) <= 125
+        assert reason.startswith(f"{error.entry.reason} ")
+
+
 def test_every_kind_of_message_is_shown() -> None:
     """The page has an example of each action, channel and type of message."""
-    assert {example["action"] for example in COMMANDS} == {"subscribe", "unsubscribe", "list", "ping", "heartbeat"}
+    actions = {"subscribe", "unsubscribe", "list", "ping", "heartbeat", "auth"}
+    assert {example["action"] for example in COMMANDS} == actions
     data = [example for example in EXAMPLES if "action" not in example and "type" not in example]
     assert {example["channel"] for example in data} == {"market", "orderbook", "candles"}
     types = {example["type"] for example in EXAMPLES if "type" in example}
@@ -55,7 +82,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
     for number in (
         f"{settings.websocket_buffer_bytes_max // 1024} KiB",
         f"{settings.websocket_frame_bytes_max} bytes",
-        f"when {settings.websocket_clients_max} clients",
+        f"| {settings.websocket_clients_max} clients are connected",
         f"{settings.websocket_subscriptions_max} subscriptions",
         f"within {settings.websocket_flush_seconds * 1000:.0f} ms",
         f"{limits.message_rate:.0f} messages a second after a burst of {limits.message_burst:.0f}",
@@ -64,5 +91,9 @@ def test_the_numbers_are_those_of_the_code() -> None:
         f"for {limits.stall_seconds:.0f} s",
         f"every {limits.ping_seconds:.0f} s",
         f"1 to {protocol.HEARTBEAT_SECONDS_MAX}",
+        f"up to {protocol.TOKEN_CHARACTERS_MAX} characters, an API key up to {protocol.KEY_CHARACTERS_MAX}",
+        f"an anonymous socket has {settings.websocket_auth_seconds:.0f} s",
+        f"within {limits.sessions_seconds + limits.answer_seconds:.0f} s when its key is revoked",
+        f"{settings.websocket_clients_per_address_max} clients of the same address",
     ):
         assert number in PAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 from entasis.market.v1 import market_pb2
 from entasis_engine.errors import EntasisError
 from entasis_engine.websocket import protocol
+from entasis_engine.websocket.access import Credentials
 from entasis_engine.websocket.protocol import (
+    Auth,
     Heartbeat,
     List,
     Ping,
@@ -89,6 +92,20 @@ def test_the_other_commands() -> None:
     assert command(action="list", id="x") == List(id="x")
     assert command(action="ping", id=2**63 - 1) == Ping(id=2**63 - 1)
     assert command(action="heartbeat", seconds=0) == Heartbeat(seconds=0)
+    assert command(action="auth", token="a.b.c", id=1) == Auth(token="a.b.c", id=1)
+    assert command(action="auth", api_key="ek_1", token=None) == Auth(api_key="ek_1")
+
+
+def test_a_credential_is_never_printed() -> None:
+    """Neither the command nor its rejection shows a credential, however it is printed."""
+    parsed = command(action="auth", token="secret-1", api_key="secret-2", id="visible")
+    for printed in (repr(parsed), str(parsed), f"{[parsed]}", str(parsed.__rich_repr__())):
+        assert "secret" not in printed
+        assert "visible" in printed
+    for text in ('{"action": "auth", "token": "secret 1"}', '{"action": "auth", "token": ["secret"], "api_key": "x"}'):
+        rejected = fault_of(text)
+        assert "secret" not in "".join(traceback.format_exception(rejected)) + repr(rejected)
+    assert "secret" not in repr(Credentials(token="secret-1", api_key="secret-2"))
 
 
 def test_unknown_fields_are_ignored() -> None:
@@ -124,6 +141,11 @@ def test_unknown_fields_are_ignored() -> None:
         ('{"action": "unsubscribe", "channel": "market"}', "symbols"),
         ('{"action": "heartbeat"}', "seconds"),
         ('{"action": "heartbeat", "seconds": 3601}', "seconds"),
+        ('{"action": "auth"}', "token"),
+        ('{"action": "auth", "token": ""}', "token"),
+        ('{"action": "auth", "token": "a\\n"}', "token"),
+        ('{"action": "auth", "token": {}}', "token"),
+        ('{"action": "auth", "token": "a", "api_key": "b c"}', "api_key"),
         ('{"action": "ping", "id": 1.5}', "id"),
         ('{"action": "ping", "id": 9223372036854775808}', "id"),
         ('{"action": "ping", "id": ' + "9" * 16_000 + "}", "id"),
@@ -154,7 +176,7 @@ def test_too_many_symbols_in_one_message() -> None:
     assert rejected.error.entry.reason == "LIMIT_002"
 
 
-FIELDS = st.sampled_from(["action", "channel", "symbol", "symbols", "depth", "id", "resume"])
+FIELDS = st.sampled_from(["action", "token", "channel", "symbol", "symbols", "depth", "id", "resume"])
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(FIELDS | st.text(), inner),
@@ -169,7 +191,7 @@ def test_no_text_does_anything_but_parse_or_be_rejected(text: str) -> None:
         outcome = parse(text, symbols_max=100)
     except Rejected as rejected:
         outcome = json.loads(protocol.rejection(rejected, "ko"))["type"]
-    assert outcome == "error" or isinstance(outcome, Subscribe | Unsubscribe | List | Ping | Heartbeat)
+    assert outcome == "error" or isinstance(outcome, Subscribe | Unsubscribe | List | Ping | Heartbeat | Auth)
 
 
 @pytest.mark.parametrize("symbol", ["BTC-USDT", "A-B", "1INCH-USDT", "A" * 20 + "-" + "B" * 20])
@@ -256,5 +278,9 @@ def test_the_engines_status_is_translated_where_the_catalogue_has_the_words() ->
     """A Korean client reads a known failure in Korean, and an unknown one as the engine said it."""
     known = protocol.in_language(EntasisError("SYMBOL_UNKNOWN", symbol="X-Y").status(), "ko")
     assert known.message == "알 수 없는 심볼입니다: 'X-Y'"
+    for case in ("KEY_ENDED", "TOKEN_EXPIRED"):  # which share their reason with others
+        error = EntasisError(case)
+        assert protocol.in_language(error.status(), "ko").message == error.message("ko")
+        assert protocol.in_language(error.status("ko"), "ko").message == error.message("ko")
     unknown = status_pb2.Status(code=5, message="something new")
     assert protocol.in_language(unknown, "ko") == unknown

@@ -168,10 +168,14 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class OpenSessionRequest(betterproto2.Message):
     """
-    OpenSessionRequest is empty: what counts are the credentials of the call.
+    OpenSessionRequest has next to nothing: what counts are the credentials of the call.
     """
 
-    pass
+    refused: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Why the bridge refuses the connection by itself, where it does; the engine counts it and notes it in the audit log.
+    A case of the error catalogue: CREDENTIAL_MALFORMED or ORIGIN_REFUSED.
+    """
 
 
 default_message_pool.register_message("entasis.access.v1", "OpenSessionRequest", OpenSessionRequest)
@@ -293,16 +297,13 @@ class AccessServiceStub:
             IssueTokenResponse.FromString,
         )(message)
 
-    def open_session(self, message: "OpenSessionRequest | None" = None) -> "OpenSessionResponse":
+    def open_session(self, message: "OpenSessionRequest") -> "OpenSessionResponse":
         """
         OpenSession tells whose the credentials of the call are, and what they permit. A bridge calls it for each
         connection that it accepts, with the client's credentials and address; it counts as one request of that caller.
 
         Errors: AUTH_001, AUTH_003, LIMIT_001.
         """
-
-        if message is None:
-            message = OpenSessionRequest()
 
         return self._channel.unary_unary(
             "/entasis.access.v1.AccessService/OpenSession",

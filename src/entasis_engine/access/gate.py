@@ -1,0 +1,249 @@
+"""The decision on every call: who calls, from where, whether they may, and how much they have left.
+
+Knows no transport and does no I/O: what it decides from is handed in, and replaced when it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from entasis_engine.access.addresses import AddressList, bucket_of
+from entasis_engine.access.directory import Account, ApiKey, Directory
+from entasis_engine.access.limits import RateLimiter, Standing
+from entasis_engine.access.needs import Need
+from entasis_engine.access.tokens import Tokens
+from entasis_engine.calls import Allowance, Principal
+from entasis_engine.errors import EntasisError
+from entasis_engine.times import Clock
+
+REMEMBERED_MAX = 10_000
+NEVER = datetime.max.replace(tzinfo=UTC)
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """What a transport knows of whoever calls."""
+
+    address: str
+    """Their own address, in canonical form; empty for a part of the engine that calls for itself."""
+    authorizations: tuple[str, ...] = ()
+    """Values of the header `authorization`."""
+    api_keys: tuple[str, ...] = ()
+    """Values of the header `x-api-key`."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What came of a call."""
+
+    principal: Principal | None
+    allowance: Allowance | None
+    """How much is left to the caller; None for parts of the engine."""
+    refusal: EntasisError | None
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Credentials that were verified, and what follows from them."""
+
+    principal: Principal
+    ends_at: datetime
+    lists: Sequence[AddressList]
+    bucket: str
+    rate_limit: int
+
+
+class Gate:
+    """Decides on calls."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        tokens: Tokens,
+        limiter: RateLimiter,
+        *,
+        allowed_addresses: Iterable[str],
+        rate_limit: int,
+        anonymous_rate_limit: int,
+        market_streams_public: bool,
+        clock: Clock,
+    ) -> None:
+        """
+        Args:
+            rate_limit: requests per minute of an account that has no limit of its own.
+            anonymous_rate_limit: requests per minute of an address, without valid credentials.
+        """
+        self._directory = directory
+        self._tokens = tokens
+        self._limiter = limiter
+        self._allowed = AddressList(allowed_addresses)
+        self._rate_limit = rate_limit
+        self._anonymous_rate_limit = anonymous_rate_limit
+        self._public = market_streams_public
+        self._clock = clock
+        self._remembered: dict[tuple[tuple[str, ...], tuple[str, ...]], _Known] = {}
+        self._lists: dict[str, AddressList] = {}
+
+    def replace(self, directory: Directory, tokens: Tokens) -> None:
+        """From now on decide by these; nothing verified before counts any more."""
+        self._directory = directory
+        self._tokens = tokens
+        self._remembered.clear()
+        self._lists.clear()
+
+    async def decide(self, need: Need, caller: Caller) -> Decision:
+        """Decide on a call, and count it."""
+        known, refusal = self._identified(caller)
+        allowance: Allowance | None = None
+        if known is not None or caller.address:
+            standing = self._count(known, caller)
+            if not isinstance(standing, Standing):
+                standing = await standing
+            allowance = Allowance(standing.limit, standing.remaining, standing.reset_seconds)
+            if not standing.admitted:
+                refusal = EntasisError(
+                    "RATE_LIMITED", limit=str(standing.limit), retry_after_seconds=standing.reset_seconds
+                )
+        principal = known.principal if known is not None else None
+        if refusal is None:
+            refusal = self._refusal(need, principal, caller)
+        return Decision(principal, allowance, refusal)
+
+    def may_stream(self, principal: Principal | None) -> bool:
+        """Whether market streams are open to a caller."""
+        return self._public or (principal is not None and "market:read" in principal.scopes)
+
+    def ended(self, principal: Principal, address: str) -> EntasisError | None:
+        """Why credentials that were good once are not any more; None where they still are."""
+        now = self._clock()
+        if principal.expires_at is not None and principal.expires_at <= now:
+            return EntasisError("TOKEN_EXPIRED" if principal.signer else "KEY_ENDED")
+        if not all(self._directory.is_live(key_id, now) for key_id in principal.key_ids):
+            return EntasisError("KEY_ENDED")
+        if not self._directory.account_is_open(principal.account):
+            return EntasisError("KEY_ENDED")
+        if principal.signer and not self._tokens.knows(principal.signer):
+            return EntasisError("TOKEN_INVALID")
+        lists = [self._list_of(key) for key_id in principal.key_ids if (key := self._directory.key(key_id))]
+        if not all(one.allows(address) for one in (self._allowed, *lists)):
+            return EntasisError("ADDRESS_REFUSED", address=address)
+        return None
+
+    def _identified(self, caller: Caller) -> tuple[_Known | None, EntasisError | None]:
+        if caller.address and not self._allowed.allows(caller.address):
+            return None, EntasisError("ADDRESS_REFUSED", address=caller.address)
+        if not caller.authorizations and not caller.api_keys:
+            return None, None
+        try:
+            known = self._known(caller)
+        except EntasisError as error:
+            return None, error
+        # A local caller, over the unix socket.
+        address = caller.address or LOOPBACK
+        for one in known.lists:
+            if not one.allows(address):
+                # Not counted as the key's own request: whoever has stolen it must not use up what its owner has.
+                return None, EntasisError("ADDRESS_REFUSED", address=address)
+        return known, None
+
+    def _known(self, caller: Caller) -> _Known:
+        sent = (caller.authorizations, caller.api_keys)
+        known = self._remembered.get(sent)
+        now = self._clock()
+        if known is None:
+            known = self._verified(caller, now)
+            if len(self._remembered) >= REMEMBERED_MAX:
+                del self._remembered[next(iter(self._remembered))]
+            self._remembered[sent] = known
+        elif known.ends_at <= now:
+            del self._remembered[sent]
+            return self._known(caller)  # which says why it is not valid any more
+        return known
+
+    def _verified(self, caller: Caller, now: datetime) -> _Known:
+        token = _bearer(caller.authorizations)
+        key = self._key(caller.api_keys, now)
+        if token is None:
+            assert key is not None  # noqa: S101 - one of them was sent
+            account = self._account(key.account_id, "KEY_ENDED")
+            principal = Principal(account.id, key.scopes, (key.id,), expires_at=key.expires_at)
+            return self._entry(principal, account, key, (key,))
+        verified = self._tokens.verify(token, now)
+        account = self._account(verified.account, "TOKEN_INVALID")
+        token_key = self._directory.key(verified.key_id) if verified.key_id else None
+        if verified.key_id and (token_key is None or token_key.account_id != account.id):
+            raise EntasisError("TOKEN_INVALID")
+        if token_key is not None and not self._directory.is_live(token_key.id, now):
+            raise EntasisError("KEY_ENDED")
+        if key is not None and key.account_id != account.id:
+            raise EntasisError("CREDENTIALS_DIFFER")
+        keys = tuple({one.id: one for one in (key, token_key) if one is not None}.values())
+        # A token has its key's scopes or fewer, and both credentials must permit what the call does.
+        scopes = verified.scopes.intersection(*(one.scopes for one in keys))
+        ends = [verified.expires_at, *(one.expires_at for one in keys if one.expires_at is not None)]
+        principal = Principal(account.id, scopes, tuple(one.id for one in keys), verified.signer, min(ends))
+        return self._entry(principal, account, key or token_key, keys)
+
+    def _entry(
+        self, principal: Principal, account: Account, counted: ApiKey | None, keys: tuple[ApiKey, ...]
+    ) -> _Known:
+        """A key that has a limit of its own is counted by itself, all others together with their account."""
+        if counted is not None and counted.rate_limit is not None:
+            bucket, rate_limit = f"key:{counted.id}", counted.rate_limit
+        else:
+            bucket, rate_limit = f"account:{account.id}", account.rate_limit or self._rate_limit
+        lists = [one for key in keys if (one := self._list_of(key))]
+        return _Known(principal, principal.expires_at or NEVER, lists, bucket, rate_limit)
+
+    def _key(self, sent: tuple[str, ...], now: datetime) -> ApiKey | None:
+        if not sent:
+            return None
+        if len(set(sent)) > 1:
+            raise EntasisError("CREDENTIAL_MALFORMED", header="X-API-Key", form="<key>")
+        return self._directory.authenticate(sent[0], now)
+
+    def _account(self, account_id: str, otherwise: str) -> Account:
+        account = self._directory.account(account_id)
+        if account is None or not self._directory.account_is_open(account_id):
+            raise EntasisError(otherwise)
+        return account
+
+    def _list_of(self, key: ApiKey) -> AddressList:
+        if key.id not in self._lists:
+            self._lists[key.id] = AddressList(key.addresses)
+        return self._lists[key.id]
+
+    def _count(self, known: _Known | None, caller: Caller) -> Standing | Awaitable[Standing]:
+        if known is not None:
+            return self._limiter.hit(known.bucket, known.rate_limit)
+        return self._limiter.hit(f"address:{bucket_of(caller.address)}", self._anonymous_rate_limit)
+
+    def _refusal(self, need: Need, principal: Principal | None, caller: Caller) -> EntasisError | None:
+        if need.scope:
+            if principal is not None and need.scope in principal.scopes:
+                return None
+            if need.public and (self._public or not caller.address):
+                return None
+            return EntasisError("CREDENTIAL_MISSING") if principal is None else _lacking(need.scope)
+        if need.api_key:
+            return None if principal is not None and caller.api_keys else EntasisError("KEY_NEEDED")
+        if need.internal:
+            return EntasisError("NOT_FOR_CALLERS") if caller.address or principal is not None else None
+        return None
+
+
+def _lacking(scope: str) -> EntasisError:
+    return EntasisError("SCOPE_MISSING", scope=scope)
+
+
+def _bearer(authorizations: tuple[str, ...]) -> str | None:
+    if not authorizations:
+        return None
+    scheme, _, token = authorizations[0].partition(" ")
+    token = token.lstrip(" ")
+    if len(set(authorizations)) > 1 or scheme.lower() != "bearer" or not token:
+        raise EntasisError("CREDENTIAL_MALFORMED", header="Authorization", form="'Bearer <token>'")
+    return token

@@ -1,0 +1,87 @@
+"""The gRPC servicer of access: decode, one call, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+
+from entasis.access.v1 import access_pb2 as pb
+from entasis_engine.access import sessions
+from entasis_engine.access.audit import AuditLog, note_refusal
+from entasis_engine.access.gate import Gate
+from entasis_engine.access.tokens import Tokens
+from entasis_engine.calls import Call, Principal
+from entasis_engine.errors import EntasisError
+from entasis_engine.times import Clock
+
+BEARER = "Bearer"
+
+
+class AccessService:
+    """Serves `entasis.access.v1.AccessService`. Calls come with whoever makes them, as the gate has found it."""
+
+    DESCRIPTOR = pb.DESCRIPTOR.services_by_name["AccessService"]
+
+    def __init__(self, gate: Gate, tokens: Tokens, audit: AuditLog, *, token_seconds: int, clock: Clock) -> None:
+        self._gate = gate
+        self._audit = audit
+        self._tokens = tokens
+        self._token_seconds = token_seconds
+        self._clock = clock
+
+    def issue_token(self, request: pb.IssueTokenRequest, call: Call) -> pb.IssueTokenResponse:
+        principal = call.principal
+        if principal is None:
+            raise EntasisError("KEY_NEEDED")
+        scopes = _narrowed(principal, request.scopes)
+        seconds = min(self._token_seconds, request.lifetime_seconds or self._token_seconds)
+        # Tokens tell time in whole seconds.
+        now = self._clock().replace(microsecond=0)
+        expires_at = now + timedelta(seconds=seconds)
+        if principal.expires_at is not None:
+            expires_at = min(expires_at, principal.expires_at.replace(microsecond=0))
+        token = self._tokens.issue(
+            account=principal.account, key_id=principal.key_ids[0], scopes=scopes, now=now, expires_at=expires_at
+        )
+        call.told = (("cache-control", "no-store"),)  # RFC 6749, section 5.1
+        response = pb.IssueTokenResponse(
+            access_token=token,
+            token_type=BEARER,
+            expires_in=int((expires_at - now).total_seconds()),
+            scopes=sorted(scopes),
+            account=principal.account,
+        )
+        response.expires_at.FromDatetime(expires_at)
+        return response
+
+    def open_session(self, request: pb.OpenSessionRequest, call: Call) -> pb.OpenSessionResponse:
+        if request.refused:
+            note_refusal(self._audit, call, EntasisError(request.refused))
+        principal = call.principal
+        response = pb.OpenSessionResponse(market_streams=self._gate.may_stream(principal))
+        if call.allowance is not None:
+            response.rate_limit, response.rate_remaining, response.rate_reset_seconds = call.allowance
+        if principal is not None:
+            response.account = principal.account
+            response.session = sessions.named(principal)
+            response.scopes.extend(sorted(principal.scopes))
+            if principal.expires_at is not None:
+                response.expires_at.FromDatetime(principal.expires_at)
+        return response
+
+    def list_ended_sessions(self, request: pb.ListEndedSessionsRequest, call: Call) -> pb.ListEndedSessionsResponse:
+        response = pb.ListEndedSessionsResponse()
+        for index, held in enumerate(request.held):
+            principal = sessions.principal_of(held.session)
+            over = EntasisError("KEY_INVALID") if principal is None else self._gate.ended(principal, held.address)
+            if over is not None:
+                response.ended.add(index=index, reason=over.entry.reason)
+        return response
+
+
+def _narrowed(principal: Principal, asked: Collection[str]) -> frozenset[str]:
+    """The scopes of a new token: those asked for, or all. Raises AUTH_002 for one that the caller has not."""
+    for scope in asked:
+        if scope not in principal.scopes:
+            raise EntasisError("SCOPE_MISSING", scope=scope)
+    return frozenset(asked) or principal.scopes

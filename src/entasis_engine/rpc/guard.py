@@ -1,0 +1,82 @@
+"""Access control around every call: who calls is found out from the connection and its headers, the gate decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
+
+from entasis_engine.access.addresses import address_of_peer, normalise
+from entasis_engine.access.audit import AuditLog, note_refusal
+from entasis_engine.access.gate import Caller, Gate
+from entasis_engine.access.needs import Need
+from entasis_engine.calls import Call
+from entasis_engine.errors import EntasisError
+from entasis_engine.tls import names_of
+
+CLIENT_ADDRESS = "x-client-ip"
+NO_ADDRESS = "unknown"
+"""In place of an address that is none; on no list."""
+
+
+class Guard(Protocol):
+    """What the pipeline asks before it serves a call, and while it serves a stream."""
+
+    async def admit(self, call: Call, need: Need, auth_context: Callable[[], Any]) -> None:
+        """Complete the call with who makes it. Raises AUTH_001, AUTH_002, AUTH_003 or LIMIT_001."""
+
+    def ended(self, call: Call) -> EntasisError | None:
+        """Why a stream that was admitted may not go on; None where it may."""
+
+
+class AccessGuard:
+    """The guard of an engine. Whether what a connection states of the caller's address is believed is decided here.
+
+    Args:
+        edge_names: names in certificates of parts of the engine; empty where the port asks for no certificates.
+    """
+
+    def __init__(self, gate: Gate, audit: AuditLog, *, edge_names: Collection[str] = ()) -> None:
+        self._gate = gate
+        self._audit = audit
+        self._edge_names = frozenset(edge_names)
+
+    async def admit(self, call: Call, need: Need, auth_context: Callable[[], Any]) -> None:
+        authorizations: tuple[str, ...] = ()
+        api_keys: tuple[str, ...] = ()
+        stated: str | None = None
+        for name, value in call.metadata:
+            if name == "authorization":
+                authorizations += (str(value),)
+            elif name == "x-api-key":
+                api_keys += (str(value),)
+            elif name == CLIENT_ADDRESS:
+                stated = str(value)
+        call.address = self._address(call.peer, stated, auth_context)
+        caller = Caller(call.address, authorizations, api_keys)
+        decision = await self._gate.decide(need, caller)
+        call.principal = decision.principal
+        call.allowance = decision.allowance
+        if decision.refusal is not None:
+            note_refusal(self._audit, call, decision.refusal)
+            raise decision.refusal
+
+    def ended(self, call: Call) -> EntasisError | None:
+        if call.principal is None:
+            return None
+        refusal = self._gate.ended(call.principal, call.address)
+        if refusal is not None:
+            note_refusal(self._audit, call, refusal)
+        return refusal
+
+    def _address(self, peer: str, stated: str | None, auth_context: Callable[[], Any]) -> str:
+        """The caller's address; empty for a part of the engine that calls for itself.
+
+        Our own parts state whom they call for: over the unix socket, which only our user can open, or with their
+        certificate. Anybody else may write into that header what they like.
+        """
+        ours = peer.startswith("unix:") or (
+            bool(self._edge_names) and not self._edge_names.isdisjoint(names_of(auth_context()))
+        )
+        if not ours:
+            return address_of_peer(peer) or NO_ADDRESS
+        return "" if stated is None else normalise(stated) or NO_ADDRESS
