@@ -64,6 +64,8 @@ class Call:
         """Who calls; None where the call is anonymous."""
         self.address = ""
         """The caller's own address; empty for parts of the engine itself."""
+        self.original_path = ""
+        """Path and query of the REST call that this was made of, as Envoy states it; empty for any other call."""
         self.allowance: Allowance | None = None
         """What is left of the caller's requests; None for parts of the engine itself."""
         self.told: tuple[tuple[str, str], ...] = ()

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +22,7 @@ from rich.markup import escape
 from entasis_engine.commands.access import accounts, keys
 from entasis_engine.commands.certs import certs
 from entasis_engine.settings import Settings
+from entasis_engine.telemetry.redaction import redacted
 
 if TYPE_CHECKING:
     from entasis_engine.edge import TcpEndpoint, UnixEndpoint
@@ -142,6 +143,8 @@ def main() -> None:
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # Else any stranger could fill standard error: gRPC writes a line for each handshake that fails.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # No command needs a whole key, and what is wrong with a command line is printed back.
+    sys.argv[1:] = [redacted(argument).removesuffix("_…") for argument in sys.argv[1:]]
     app()
 
 
@@ -158,6 +161,11 @@ async def _up(settings: Settings, signals: _Signals) -> None:
         run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="entasis-")))
         engine_socket, bridge_socket = run_dir / "engine.sock", run_dir / "bridge.sock"
         key = await asyncio.to_thread(_demo_key, settings)
+        # Nothing else knows it: a start that fails must not take it along.
+        untold = stack.enter_context(ExitStack())
+        untold.callback(screen.print, f"The account demo was made. Its key is shown this once: {key}", soft_wrap=True)
+        if key is None:
+            untold.pop_all()
         engine = await stack.enter_async_context(_engine(settings, str(engine_socket)))
         metrics_port = _serve_metrics(stack, settings.loopback, settings.metrics_port, "ENTASIS_METRICS_PORT")
         channel = await stack.enter_async_context(_channel(f"unix:{engine_socket}"))
@@ -189,6 +197,7 @@ async def _up(settings: Settings, signals: _Signals) -> None:
             ),
             ("Metrics", f"http://{_bracketed(settings.loopback)}:{metrics_port}/metrics"),
         )
+        untold.pop_all()
         await signals.wait(edge.wait)
         # Streams and sockets never end by themselves; told first, they end in words, and calls in flight go on.
         await edge.refuse_new_callers()
@@ -378,7 +387,7 @@ def _settings(**given: Any) -> Settings:
         for fault in error.errors():
             name = "_".join(str(part) for part in fault["loc"])
             shown = "" if "secret" in name else f" (given: {fault['input']!r})"
-            told = escape(fault["msg"] + shown)
+            told = escape(redacted(fault["msg"] + shown))
             screen.print(f"[red]ENTASIS_{name.upper()}[/]: {told}", soft_wrap=True)
         raise typer.Exit(2) from None
 

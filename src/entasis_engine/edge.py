@@ -12,6 +12,7 @@ import http.client
 import importlib
 import ipaddress
 import json
+import os
 import re
 import signal
 import sys
@@ -556,8 +557,14 @@ async def _start(binary: Path, config_file: Path, admin_address_file: Path, log_
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=STDOUT,
+            env=_environment(),
             start_new_session=True,  # Ctrl-C in a terminal reaches us alone, so that we drain first
         )
+
+
+def _environment() -> dict[str, str]:
+    """Ours without our settings: among them are secrets, and Envoy's environment can be read by more than we know."""
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith("ENTASIS_")}
 
 
 def _step_before() -> tuple[str, ...]:

@@ -18,12 +18,15 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 class Settings(BaseSettings):
     """What can be set. Names in the environment are these in capitals, with `ENTASIS_` before them."""
 
-    model_config = SettingsConfigDict(env_prefix="ENTASIS_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ENTASIS_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
 
     # Where things are kept.
     data_dir: Path = Field(Path("entasis-data"), description="Folder of the database; made where it is missing.")
     database_url: str = Field(
         "",
+        repr=False,
         description="SQLAlchemy URL of the database. Empty: SQLite in the data folder.",
         examples=["sqlite+aiosqlite:///x.db"],
     )

@@ -18,9 +18,9 @@ from typing import Any
 import structlog
 from prometheus_client import Counter
 
-from entasis_engine.access import keys
 from entasis_engine.calls import Call
 from entasis_engine.errors import EntasisError
+from entasis_engine.telemetry.redaction import redacted
 from entasis_engine.times import Clock, Monotonic, isoformat
 
 CHANGES = "changes"
@@ -248,7 +248,7 @@ def _told(value: Any) -> Any:
 
 def _text(text: str) -> str:
     # Cut before it is searched, so that a caller cannot make the search long, and after, because that is the limit.
-    text = keys.redacted(text[: 4 * TEXT_CHARACTERS_MAX])
+    text = redacted(text[: 4 * TEXT_CHARACTERS_MAX])
     return text if len(text) <= TEXT_CHARACTERS_MAX else f"{text[: TEXT_CHARACTERS_MAX - 1]}…"
 
 

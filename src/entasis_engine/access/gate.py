@@ -6,7 +6,7 @@ Knows no transport and does no I/O: what it decides from is handed in, and repla
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from entasis_engine.access.addresses import AddressList, bucket_of
@@ -21,6 +21,7 @@ from entasis_engine.times import Clock
 REMEMBERED_MAX = 10_000
 NEVER = datetime.max.replace(tzinfo=UTC)
 LOOPBACK = "127.0.0.1"
+NOWHERE = AddressList(["255.255.255.255"])
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Caller:
 
     address: str
     """Their own address, in canonical form; empty for a part of the engine that calls for itself."""
-    authorizations: tuple[str, ...] = ()
+    authorizations: tuple[str, ...] = field(default=(), repr=False)
     """Values of the header `authorization`."""
-    api_keys: tuple[str, ...] = ()
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Values of the header `x-api-key`."""
 
 
@@ -213,7 +214,10 @@ class Gate:
 
     def _list_of(self, key: ApiKey) -> AddressList:
         if key.id not in self._lists:
-            self._lists[key.id] = AddressList(key.addresses)
+            try:
+                self._lists[key.id] = AddressList(key.addresses)
+            except ValueError:  # the store checks them; whoever wrote there past it has locked the key
+                self._lists[key.id] = NOWHERE
         return self._lists[key.id]
 
     def _count(self, known: _Known | None, caller: Caller) -> Standing | Awaitable[Standing]:

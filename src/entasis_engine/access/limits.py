@@ -71,11 +71,11 @@ class MovingWindow:
         item = _requests_per_minute(limit)
         admitted = self._strategy.hit(item, caller)
         reset_at, remaining = self._strategy.get_window_stats(item, caller)
-        reset_seconds = math.ceil(reset_at - self._clock())
+        # The clock went on since the decision, maybe past the end of the window.
+        reset_seconds = max(math.ceil(reset_at - self._clock()), 1)
         if admitted:
             return Standing(True, limit, max(remaining, 0), reset_seconds)
-        # The clock went on since the refusal, maybe past the end of it.
-        return Standing(False, limit, 0, max(reset_seconds, 1) if remaining <= 0 else 1)
+        return Standing(False, limit, 0, reset_seconds if remaining <= 0 else 1)
 
     def standing(self, caller: str, limit: int) -> Standing:
         """Where a caller stands; nothing is counted. The limit must be 1 at least."""

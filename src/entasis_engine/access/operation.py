@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from entasis_engine.access.gate import Gate
 from entasis_engine.access.limits import MovingWindow
 from entasis_engine.access.service import AccessService
 from entasis_engine.access.store import AccessError, AccessStore
-from entasis_engine.access.tokens import JwksError, JwksFile, Tokens, VerificationKey, ensure_secret
+from entasis_engine.access.tokens import JwksError, JwksFile, Tokens, ensure_secret
 from entasis_engine.settings import Settings
 from entasis_engine.times import Clock, Monotonic
 
@@ -44,10 +44,10 @@ async def open_access(settings: Settings, *, clock: Clock, monotonic: Monotonic)
         configured = settings.jwt_secret.get_secret_value().encode()
         try:
             secret = configured or await asyncio.to_thread(ensure_secret, settings.jwt_secret_path)
+            tokens = Tokens(secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
         except ValueError as error:
             raise AccessError(str(error)) from None
         jwks_file = JwksFile(settings.jwt_jwks_file) if settings.jwt_jwks_file is not None else None
-        tokens = Tokens(secret, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
         if jwks_file is not None and (keys := await asyncio.to_thread(jwks_file.poll)) is not None:
             tokens = tokens.with_jwks(keys)
         edition = await asyncio.to_thread(store.edition)
@@ -65,11 +65,15 @@ async def open_access(settings: Settings, *, clock: Clock, monotonic: Monotonic)
         access = Access(gate, service, audit, [])
         watcher = _Watcher(access, store, jwks_file, tokens, edition)
         async with asyncio.TaskGroup() as loops:
-            watching = loops.create_task(watcher.run(), name="access.watch")
+            tasks = [
+                loops.create_task(watcher.run(), name="access.watch"),
+                loops.create_task(_review(access), name="access.review"),
+            ]
             try:
                 yield access
             finally:
-                watching.cancel()
+                for task in tasks:
+                    task.cancel()
     finally:
         await asyncio.to_thread(audit.close)
         await asyncio.to_thread(store.close)
@@ -86,33 +90,42 @@ class _Watcher:
         self._jwks_file = jwks_file
         self._tokens = tokens
         self._edition = edition
-        self._keys_waiting: Mapping[str, VerificationKey] | None = None
-        """From the JWKS file, which gives them once, and not yet in force."""
+        self._tokens_waiting: Tokens | None = None
+        """With the keys of the JWKS file, which gives them once, and not yet in force."""
         self._failing = False
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await self._look()
-            for watcher in self._access.watchers:
-                watcher()
+            try:
+                await self._look()
+            except Exception as error:
+                # What was known goes on to count: a damaged file must not lock everybody out, nor let anybody in.
+                if not self._failing:
+                    expected = isinstance(error, AccessError | JwksError | OSError)
+                    log.error("access.not_current", error=str(error), exc_info=None if expected else error)
+                self._failing = True
+            else:
+                self._failing = False
 
     async def _look(self) -> None:
-        try:
-            edition = await asyncio.to_thread(self._store.edition)
-            if self._jwks_file is not None and (keys := await asyncio.to_thread(self._jwks_file.poll)) is not None:
-                self._keys_waiting = keys
-            if edition != self._edition or self._keys_waiting is not None:
-                directory = await asyncio.to_thread(self._store.load)
-                if self._keys_waiting is not None:
-                    self._tokens = self._tokens.with_jwks(self._keys_waiting)
-                self._access.gate.replace(directory, self._tokens)
-                self._edition, self._keys_waiting = edition, None
-                log.info("access.changed")
-        except (AccessError, JwksError, OSError) as error:
-            # What was known goes on to count: a damaged file must not lock everybody out, nor let anybody in.
-            if not self._failing:
-                log.error("access.not_current", error=str(error))
-            self._failing = True
-        else:
-            self._failing = False
+        edition = await asyncio.to_thread(self._store.edition)
+        if self._jwks_file is not None and (keys := await asyncio.to_thread(self._jwks_file.poll)) is not None:
+            self._tokens_waiting = self._tokens.with_jwks(keys)
+        if edition != self._edition or self._tokens_waiting is not None:
+            directory = await asyncio.to_thread(self._store.load)
+            self._tokens = self._tokens_waiting or self._tokens
+            self._access.gate.replace(directory, self._tokens)
+            self._edition, self._tokens_waiting = edition, None
+            log.info("access.changed")
+
+
+async def _review(access: Access) -> None:
+    """Apart from looking for changes, which waits for the disk: time alone ends tokens, too."""
+    while True:
+        await asyncio.sleep(POLL_SECONDS)
+        for watcher in access.watchers:
+            try:
+                watcher()
+            except Exception as error:
+                log.error("access.review_failed", exc_info=error)

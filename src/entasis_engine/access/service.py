@@ -40,6 +40,8 @@ class AccessService:
         expires_at = now + timedelta(seconds=seconds)
         if principal.expires_at is not None:
             expires_at = min(expires_at, principal.expires_at.replace(microsecond=0))
+        if expires_at <= now:
+            raise EntasisError("KEY_ENDED")  # in the second that it ends in
         token = self._tokens.issue(
             account=principal.account, key_id=principal.key_ids[0], scopes=scopes, now=now, expires_at=expires_at
         )

@@ -27,6 +27,7 @@ from sqlmodel import Field, Session, SQLModel, select
 from entasis_engine.access import keys
 from entasis_engine.access.directory import SCOPES, Account, ApiKey, Directory
 from entasis_engine.storage.columns import UtcMilliseconds
+from entasis_engine.telemetry.redaction import redacted
 from entasis_engine.times import from_milliseconds, isoformat, to_milliseconds
 
 SCHEMA_VERSION = 1
@@ -481,14 +482,14 @@ _MAKE_KEY = "Make a new one: entasis keys create ACCOUNT."
 def _checked_scopes(scopes: Iterable[str]) -> list[str]:
     given = set(scopes)
     if unknown := sorted(given.difference(SCOPES)):
-        raise AccessError(f"Unknown scope '{keys.redacted(unknown[0])[:50]}'. There are: {', '.join(SCOPES)}.")
+        raise AccessError(f"Unknown scope '{redacted(unknown[0])[:50]}'. There are: {', '.join(SCOPES)}.")
     if not given:
         raise AccessError(f"A key needs one scope at least. There are: {', '.join(SCOPES)}.")
     return sorted(given, key=SCOPES.index)
 
 
 def _checked_label(label: str) -> str:
-    if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable() or keys.redacted(label) != label:
+    if len(label) > LABEL_CHARACTERS_MAX or not label.isprintable() or redacted(label) != label:
         raise AccessError(
             f"A label has at most {LABEL_CHARACTERS_MAX} printable characters, all on one line, and holds no key."
         )
@@ -522,7 +523,7 @@ def _canonical(address: str) -> str:
     try:
         network = ipaddress.ip_network(address.strip())
     except ValueError as error:
-        told = keys.redacted(address)[:50]
+        told = redacted(address)[:50]
         raise AccessError(
             f"'{told}' is no network of addresses, such as 10.0.0.0/8, 203.0.113.7 or 2001:db8::/32"
             f"{' (it has host bits set)' if 'host bits' in str(error) else ''}."

@@ -14,6 +14,7 @@ from entasis_engine.errors import EntasisError
 from entasis_engine.tls import names_of
 
 CLIENT_ADDRESS = "x-client-ip"
+ORIGINAL_PATH = "x-envoy-original-path"
 NO_ADDRESS = "unknown"
 """In place of an address that is none; on no list."""
 
@@ -44,6 +45,7 @@ class AccessGuard:
         authorizations: tuple[str, ...] = ()
         api_keys: tuple[str, ...] = ()
         stated: str | None = None
+        original_path = ""
         for name, value in call.metadata:
             if name == "authorization":
                 authorizations += (str(value),)
@@ -51,7 +53,15 @@ class AccessGuard:
                 api_keys += (str(value),)
             elif name == CLIENT_ADDRESS:
                 stated = str(value)
-        call.address = self._address(call.peer, stated, auth_context)
+            elif name == ORIGINAL_PATH:
+                original_path = str(value)
+        # Our own parts state whom they call for, and how: over the unix socket, which only our user can open, or with
+        # their certificate. Anybody else may write into those headers what they like.
+        if self._is_ours(call.peer, auth_context):
+            call.address = "" if stated is None else normalise(stated) or NO_ADDRESS
+            call.original_path = original_path
+        else:
+            call.address = address_of_peer(call.peer) or NO_ADDRESS
         caller = Caller(call.address, authorizations, api_keys)
         decision = await self._gate.decide(need, caller)
         call.principal = decision.principal
@@ -68,15 +78,7 @@ class AccessGuard:
             note_refusal(self._audit, call, refusal)
         return refusal
 
-    def _address(self, peer: str, stated: str | None, auth_context: Callable[[], Any]) -> str:
-        """The caller's address; empty for a part of the engine that calls for itself.
-
-        Our own parts state whom they call for: over the unix socket, which only our user can open, or with their
-        certificate. Anybody else may write into that header what they like.
-        """
-        ours = peer.startswith("unix:") or (
-            bool(self._edge_names) and not self._edge_names.isdisjoint(names_of(auth_context()))
-        )
-        if not ours:
-            return address_of_peer(peer) or NO_ADDRESS
-        return "" if stated is None else normalise(stated) or NO_ADDRESS
+    def _is_ours(self, peer: str, auth_context: Callable[[], Any]) -> bool:
+        if peer.startswith("unix:"):
+            return True
+        return bool(self._edge_names) and not self._edge_names.isdisjoint(names_of(auth_context()))

@@ -134,7 +134,7 @@ class Pipeline(grpc.GenericRpcHandler):
             self._end(call, streamed=False)
             if call.error is not None:
                 await _abort(context, call, call.error)
-            if call.header("x-envoy-original-path"):
+            if call.original_path:
                 await context.send_initial_metadata(_told(call))  # REST gets no trailers
             else:
                 context.set_trailing_metadata(_told(call))
@@ -218,12 +218,11 @@ def _validated(behaviour: Callable[[Any, Call], Any], method: MethodDescriptor) 
     def validated(encoded: bytes, call: Call) -> Any:
         if len(encoded) > REQUEST_BYTES_MAX:
             raise EntasisError("TOO_LARGE", limit=str(REQUEST_BYTES_MAX))
-        original_path = call.header("x-envoy-original-path")
-        if original_path:
-            query_rules.check(original_path)
+        if call.original_path:
+            query_rules.check(call.original_path)
         request = decode(encoded)
-        if original_path:
-            query_rules.check_request(original_path, request)
+        if call.original_path:
+            query_rules.check_request(call.original_path, request)
         return behaviour(request, call)
 
     return validated

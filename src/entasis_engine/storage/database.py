@@ -109,7 +109,7 @@ def _without_password(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
-        return url
+        return "…"  # what cannot be read cannot be rid of its password
 
 
 def _connections(database: str, *, at_most: int, **query: str) -> AsyncEngine:

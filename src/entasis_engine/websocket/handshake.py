@@ -26,6 +26,8 @@ ADDRESS_UNKNOWN = "unknown"
 the engine.
 """
 ORIGIN_CHARACTERS_SHOWN = 128
+WHITESPACE = " \t"
+"""What may stand around a header's value (RFC 9110, section 5.6.3). What Unicode has besides is part of the value."""
 
 _SUBPROTOCOL_HEADER = "Sec-WebSocket-Protocol"
 _TOKEN_PREFIX = "bearer."  # noqa: S105 - what comes before one
@@ -105,7 +107,8 @@ def take_credentials(request: Request) -> Credentials | EntasisError:
     for name, values in sent.items():
         if values:
             del headers[name]
-    offers = [offer for value in sent[_SUBPROTOCOL_HEADER] for part in value.split(",") if (offer := part.strip())]
+    parts = [part.strip(WHITESPACE) for value in sent[_SUBPROTOCOL_HEADER] for part in value.split(",")]
+    offers = list(filter(None, parts))
     if SUBPROTOCOL in offers:
         headers[_SUBPROTOCOL_HEADER] = SUBPROTOCOL
     tokens = _after(_TOKEN_PREFIX, offers)
@@ -114,7 +117,7 @@ def take_credentials(request: Request) -> Credentials | EntasisError:
         return _malformed(_SUBPROTOCOL_HEADER)
     for found, header, own, characters_max in (
         (tokens, "Authorization", map(_bearer, sent["Authorization"]), protocol.TOKEN_CHARACTERS_MAX),
-        (keys, "X-API-Key", map(str.strip, sent["X-API-Key"]), protocol.KEY_CHARACTERS_MAX),
+        (keys, "X-API-Key", (value.strip(WHITESPACE) for value in sent["X-API-Key"]), protocol.KEY_CHARACTERS_MAX),
     ):
         source = header if sent[header] else _SUBPROTOCOL_HEADER
         found.update(own)
@@ -131,7 +134,7 @@ def _after(prefix: str, offers: Iterable[str]) -> set[str]:
 
 def _bearer(authorization: str) -> str:
     """The token; empty, which no token is, where there is none."""
-    scheme, _, token = authorization.strip().partition(" ")
+    scheme, _, token = authorization.strip(WHITESPACE).partition(" ")
     return token.lstrip(" ") if scheme.lower() == "bearer" else ""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from tests.e2e.edge.conftest import Stack
 from websockets.asyncio.client import connect
@@ -50,6 +52,16 @@ async def test_credentials_reach_the_bridge(stack: Stack) -> None:
     assert {"authorization: Bearer a.b.c", "x-api-key: ek_1", "sec-websocket-protocol: entasis.v1, key.ek_2"} < set(
         seen
     )
+
+
+@pytest.mark.parametrize("headers", [{"x-long": "a" * 9000}, {f"x-{number}": "a" for number in range(120)}])
+async def test_headers_beyond_the_bridge_are_refused_in_our_words(stack: Stack, headers: dict[str, str]) -> None:
+    """A handshake with a header line or with more headers than the bridge reads is 431 REQUEST_004, in JSON."""
+    with pytest.raises(InvalidStatus) as raised:
+        await connect(f"ws://{stack.authority}/ws/market", additional_headers=headers)
+    response = raised.value.response
+    assert response.status_code == 431
+    assert json.loads(response.body or b"")["details"][0]["reason"] == "REQUEST_004"
 
 
 @pytest.mark.parametrize("path", ["/ws/other", "/api/v1/market/price/BTC-USDT", "/"])

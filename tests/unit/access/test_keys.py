@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from entasis_engine.access import keys
 from entasis_engine.access.keys import ALPHABET, Parsed, new_key, parse
+from entasis_engine.telemetry.redaction import redacted
 
 LENGTH = len("ek_") + 12 + len("_") + 32 + len("_") + 6
 
@@ -144,9 +145,9 @@ def test_secrets_are_taken_out_of_texts() -> None:
     """Of keys in a text, cut ones too, the prefix and id remain; of tokens nothing but where they were."""
     key = _key(5)
     secret = key.text.split("_")[2]
-    assert keys.redacted(f"/v1?key={key.text}&x=1") == f"/v1?key=ek_{key.id}_…&x=1"
-    assert keys.redacted(key.text[:30]) == f"ek_{key.id}_…"
-    assert secret not in keys.redacted(f"{key.text}{key.text} {key.text}")
-    assert keys.redacted("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl, ok") == "Bearer eyJ…, ok"
+    assert redacted(f"/v1?key={key.text}&x=1") == f"/v1?key=ek_{key.id}_…&x=1"
+    assert redacted(key.text[:30]) == f"ek_{key.id}_…"
+    assert secret not in redacted(f"{key.text}{key.text} {key.text}")
+    assert redacted("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl, ok") == "Bearer eyJ…, ok"
     for harmless in (f"ek_{key.id}", "seek_me_not", "/entasis.market.v1.MarketService/GetPrice", "eyJ", ""):
-        assert keys.redacted(harmless) == harmless
+        assert redacted(harmless) == harmless
