@@ -19,7 +19,9 @@ import tempfile
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import Message
 
+SCOPES = ("market:read", "portfolio:read", "portfolio:write", "analysis:read", "admin")
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 IMPORTED = ROOT / "build" / "protos"
@@ -120,13 +122,20 @@ def require_requirements(descriptor_set: Path) -> None:
         for file in files
         for service in file.service
         for method in service.method
-        if not options_class.FromString(method.options.SerializeToString()).HasExtension(requirement)
+        if not makes_sense(options_class.FromString(method.options.SerializeToString()).Extensions[requirement])
     ]
     if undeclared:
         raise SystemExit(
             f"These RPCs do not say who may call them: {', '.join(undeclared)}. "
             "Add to each: option (entasis.access.v1.requirement)."
         )
+
+
+def makes_sense(requirement: Message) -> bool:
+    """Whether exactly one thing is asked for. `access/needs.py` has the same rule and refuses to start without."""
+    asked = [getattr(requirement, name) for name in ("scope", "api_key", "anyone", "internal")]
+    scope = requirement.scope
+    return sum(map(bool, asked)) == 1 and (not scope or scope in SCOPES) and (not requirement.public or bool(scope))
 
 
 def protoc(files: list[str], *options: str) -> None:

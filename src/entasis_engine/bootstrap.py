@@ -72,9 +72,10 @@ async def open_engine(
         edge_names = settings.tls_edge_names if settings.tls_client_ca is not None else ()
         pipeline = Pipeline(
             [MarketService(market.hub, market.keeper, market_now=feed.now), access.service],
-            default_stages(monotonic, log_everything=settings.access_log == "all"),
-            AccessGuard(access.gate, access.audit, edge_names=edge_names),
+            default_stages(monotonic, access.audit, log_everything=settings.access_log == "all"),
+            AccessGuard(access.gate, edge_names=edge_names),
             deadline_seconds=settings.request_deadline_seconds,
+            streams_max=settings.streams_per_caller_max,
         )
         access.watchers.append(pipeline.review_streams)
         server = await stack.enter_async_context(

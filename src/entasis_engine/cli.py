@@ -231,17 +231,19 @@ async def _serve_bridge(settings: Settings, engine: str, unix: Path | None, sign
         channel = await stack.enter_async_context(_channel(engine, tls))
         if unix is not None:
             _make_room(unix)
-        opened = await stack.enter_async_context(
-            open_bridge(
-                settings,
-                channel=channel,
-                unix_path=str(unix) if unix else None,
-                host=settings.loopback,
-                port=settings.websocket_port or 0,
+        umask = os.umask(0o177)  # for the socket, from the moment it is there: what it says of callers is believed
+        try:
+            opened = await stack.enter_async_context(
+                open_bridge(
+                    settings,
+                    channel=channel,
+                    unix_path=str(unix) if unix else None,
+                    host=settings.loopback,
+                    port=settings.websocket_port or 0,
+                )
             )
-        )
-        if unix is not None:
-            os.chmod(unix, 0o600)  # noqa: PTH101 - pathlib is not for coroutines; here callers' addresses are believed
+        finally:
+            os.umask(umask)
         _ready(
             f"WebSocket bridge to {engine}",
             ("WebSocket", f"unix:{unix}" if unix else f"ws://{_bracketed(settings.loopback)}:{opened.port}/ws/market"),
@@ -411,7 +413,7 @@ def _run(settings: Settings, main: Callable[[_Signals], Awaitable[None]]) -> Non
     from entasis_engine.access.tokens import JwksError
     from entasis_engine.edge import EdgeError
     from entasis_engine.exchanges.feed import FeedError
-    from entasis_engine.rpc.server import PortTakenError
+    from entasis_engine.rpc.server import PortTakenError, ServerEndedError
     from entasis_engine.storage.database import DatabaseError
     from entasis_engine.telemetry import logs
     from entasis_engine.tls import TlsError, server_tls
@@ -432,6 +434,7 @@ def _run(settings: Settings, main: Callable[[_Signals], Awaitable[None]]) -> Non
             | EdgeError
             | FeedError
             | PortTakenError
+            | ServerEndedError
             | DatabaseError
             | TlsError
             | OSError

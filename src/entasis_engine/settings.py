@@ -9,9 +9,12 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, PositiveFloat, PositiveInt, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from entasis_engine.addresses import AddressList
+
 JWT_SECRET_BYTES_MIN = 32
 """As long as the hash of HS256 (RFC 7518, section 3.2)."""
 
+RateLimit = Annotated[int, Field(ge=1, le=2**31 - 1)]  # as the contract's int32 can say it
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -29,6 +32,13 @@ class Settings(BaseSettings):
         repr=False,
         description="SQLAlchemy URL of the database. Empty: SQLite in the data folder.",
         examples=["sqlite+aiosqlite:///x.db"],
+    )
+    ledger_url: str = Field(
+        "",
+        repr=False,
+        description="SQLAlchemy URL of the ledger: positions and balances. Empty: SQLite in the data folder. On "
+        "PostgreSQL, several engines may share it.",
+        examples=["postgresql+asyncpg://user:password@host/entasis"],
     )
 
     # Where servers listen. Plaintext is for loopback: beyond it there are Envoy's TLS port and the engine's gRPC port.
@@ -104,10 +114,10 @@ class Settings(BaseSettings):
         description="Addresses that may call at all: IPv4 and IPv6 networks, separated by commas. Empty: any.",
         examples=["10.0.0.0/8,2001:db8::/32"],
     )
-    rate_limit_per_minute: PositiveInt = Field(
+    rate_limit_per_minute: RateLimit = Field(
         1000, description="Requests of one account in any 60 seconds, where neither it nor the key has its own limit."
     )
-    anonymous_rate_limit_per_minute: PositiveInt = Field(
+    anonymous_rate_limit_per_minute: RateLimit = Field(
         1000, description="Requests without a valid credential from one address in any 60 seconds."
     )
     token_seconds: PositiveInt = Field(
@@ -136,6 +146,9 @@ class Settings(BaseSettings):
 
     # Bounds.
     request_deadline_seconds: PositiveFloat = Field(10.0, description="Longest a unary call may take.")
+    streams_per_caller_max: PositiveInt = Field(
+        100, description="Open gRPC and REST streams of one account, or of one address without credentials."
+    )
     stream_queue_max: PositiveInt = Field(
         1024, description="Updates kept for a gRPC reader before only the newest are."
     )
@@ -218,11 +231,7 @@ class Settings(BaseSettings):
     @field_validator("allowed_addresses")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in value:
-            try:
-                ipaddress.ip_network(entry)
-            except ValueError as error:
-                raise ValueError(f"'{entry}' is no network such as 10.0.0.0/8 or 2001:db8::/32: {error}") from None
+        AddressList(value)  # raises ValueError, which says what is wrong
         return value
 
     @field_validator("jwt_secret")
@@ -235,6 +244,10 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'entasis.db'}"
+
+    @property
+    def resolved_ledger_url(self) -> str:
+        return self.ledger_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'ledger.db'}"
 
     @property
     def access_path(self) -> Path:

@@ -138,8 +138,8 @@ async def engine(data_dir: Path, **options: Any) -> AsyncIterator[Engine]:
         async with open_access(settings, clock=clock, monotonic=SetMonotonic()) as access:
             pipeline = Pipeline(
                 [Anything(service) for service in SERVICES if service.name != "AccessService"] + [access.service],
-                default_stages(SetMonotonic(), log_everything=False),
-                AccessGuard(access.gate, access.audit),
+                default_stages(SetMonotonic(), access.audit, log_everything=False),
+                AccessGuard(access.gate),
                 deadline_seconds=10,
             )
             served = open_server(pipeline, host="127.0.0.1", port=None, unix_path=f"{short}/s", drain_seconds=1)

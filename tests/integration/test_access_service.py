@@ -155,8 +155,8 @@ async def serving(data_dir: Path, **options: Any) -> AsyncIterator[Served]:
     clock, monotonic = SetClock(), SetMonotonic()
     with tempfile.TemporaryDirectory() as short, closing(AccessStore(settings.access_path)) as store:
         async with open_access(settings, clock=clock, monotonic=monotonic) as access:
-            stages = default_stages(monotonic, log_everything=False)
-            guard = AccessGuard(access.gate, access.audit)
+            stages = default_stages(monotonic, access.audit, log_everything=False)
+            guard = AccessGuard(access.gate)
             pipeline = Pipeline([Silent(), access.service], stages, guard, deadline_seconds=10)
             access.watchers.append(pipeline.review_streams)
             served = open_server(pipeline, host="127.0.0.1", port=None, unix_path=f"{short}/s", drain_seconds=1)

@@ -38,6 +38,7 @@ from tests.support.market import (
 
 from entasis.market.v1 import market_pb2 as pb
 from entasis.market.v1.market_pb2_grpc import MarketServiceStub
+from entasis_engine.access.audit import AuditLog
 from entasis_engine.bootstrap import Engine, open_engine
 from entasis_engine.errors import Language
 from entasis_engine.exchanges.feed import Connected, Disconnected, Interval
@@ -567,7 +568,7 @@ async def _misbehaving(*, deadline_seconds: float = 30.0, drain_seconds: float =
     servicer = _Misbehaving()
     pipeline = Pipeline(
         [servicer],
-        default_stages(SetMonotonic(), log_everything=False),
+        default_stages(SetMonotonic(), AuditLog(Path("unused"), SetClock(HALF_PAST_NINE)), log_everything=False),
         Unguarded(),
         deadline_seconds=deadline_seconds,
     )

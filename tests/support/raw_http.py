@@ -114,13 +114,13 @@ class Http2:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._next = 1
 
-    async def call(self, method: str, metadata: Headers, request: bytes) -> Answer:
+    async def call(self, method: str | bytes, metadata: Headers, request: bytes) -> Answer:
         reader, writer = await self._connected()
         stream, self._next = self._next, self._next + 2
         headers: Headers = (
             (":method", b"POST"),
             (":scheme", b"http"),
-            (":path", method.encode()),
+            (":path", method if isinstance(method, bytes) else method.encode()),
             (":authority", b"engine"),
             ("te", b"trailers"),
             ("content-type", b"application/grpc"),

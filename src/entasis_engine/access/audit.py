@@ -1,7 +1,7 @@
 """The audit log: every refused call and every change of accounts and keys, one line of JSON each, never a secret.
 
-`changes.jsonl` is forced to the disk line by line and kept whole. `refusals.jsonl` grows at the will of whoever is
-refused, so it is bounded: it is rotated, and the oldest file goes.
+`changes.jsonl` is forced to the disk line by line and kept whole. `refusals.jsonl` and `limited.jsonl` grow at the will
+of whoever is refused, so they are bounded: they are rotated, and the oldest file goes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from entasis_engine.times import Clock, Monotonic, isoformat
 
 CHANGES = "changes"
 REFUSALS = "refusals"
+LIMITED = "limited"
+"""Refusals for the rate limit have a file of their own: a flood of them must not push out the others."""
+ACCESS_REASONS = frozenset({"AUTH_001", "AUTH_002", "AUTH_003", "LIMIT_001"})
 ROTATE_BYTES = 64_000_000
 ROTATED_FILES_MAX = 8
 QUEUE_LINES_MAX = 10_000
@@ -34,7 +37,7 @@ DETAILS_MAX = 128
 COMPLAINT_SECONDS = 60.0
 
 FAILURES = Counter("entasis_audit_failures_total", "Lines of the audit log that could not be written", ["log"])
-for _log in (CHANGES, REFUSALS):
+for _log in (CHANGES, REFUSALS, LIMITED):
     FAILURES.labels(_log)  # so that the series are there, at zero, before anything fails
 
 log = structlog.get_logger()
@@ -64,11 +67,18 @@ class AuditLog:
         self._clock = clock
         self._complaints = _Complaints(monotonic)
         self._changes = _File(folder / f"{CHANGES}.jsonl")
-        self._refusals = _File(folder / f"{REFUSALS}.jsonl", rotate_bytes=rotate_bytes, rotated_max=rotated_files_max)
+        self._bounded = {
+            name: _File(folder / f"{name}.jsonl", rotate_bytes=rotate_bytes, rotated_max=rotated_files_max)
+            for name in (REFUSALS, LIMITED)
+        }
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(queue_lines_max)
         self._writer: threading.Thread | None = None
         self._handing = threading.Lock()
         self._closed = False
+
+    def require_changes(self) -> None:
+        """Raises `OSError` where changes cannot be noted: then none had better be made."""
+        self._changes.append(b"", lasting=True)
 
     def changed(self, action: str, *, account: str, key_id: str = "", by: str, detail: Mapping[str, Any]) -> None:
         """Note a change of an account or a key. On return it is on the disk."""
@@ -87,7 +97,9 @@ class AuditLog:
         request_id: str,
         transport: str = "",
     ) -> None:
-        """Note a refused call. A thread writes it; where it cannot keep up the caller does, so that nothing is lost."""
+        """Note a refused call. A thread writes it. Where the disk stands still, and as many lines wait as may, it is
+        lost and counted: the engine must not stand still with it.
+        """
         record = {
             "time": isoformat(self._clock()),
             "reason": reason,
@@ -100,7 +112,7 @@ class AuditLog:
             "transport": transport,
         }
         if not self._handed_over(record):
-            self._write(REFUSALS, self._refusals, record)
+            self._write_refusal(record)
 
     def close(self) -> None:
         """Write what is still waiting. What is noted afterwards is written at once."""
@@ -110,11 +122,11 @@ class AuditLog:
         if writer is not None:
             self._queue.put(None)
             writer.join()
-        self._refusals.close()
-        self._changes.close()
+        for file in (self._changes, *self._bounded.values()):
+            file.close()
 
     def _handed_over(self, record: dict[str, Any]) -> bool:
-        """Whether the writer takes it. The lock keeps the last ones in front of the sign to end."""
+        """Whether the writer takes it, or is to lose it. The lock keeps the last ones in front of the sign to end."""
         with self._handing:
             if self._closed:
                 return False
@@ -124,21 +136,28 @@ class AuditLog:
             try:
                 self._queue.put_nowait(record)
             except queue.Full:
-                return False
+                self._failed(REFUSALS, "more lines wait for the disk than may")
             return True
 
     def _run(self) -> None:
         while (record := self._queue.get()) is not None:
-            self._write(REFUSALS, self._refusals, record)
+            self._write_refusal(record)
+
+    def _write_refusal(self, record: Mapping[str, Any]) -> None:
+        name = LIMITED if record["reason"] == "LIMIT_001" else REFUSALS
+        self._write(name, self._bounded[name], record)
 
     def _write(self, name: str, file: _File, record: Mapping[str, Any], *, lasting: bool = False) -> None:
         try:
             # ASCII alone: neither a line break nor a terminal's control sequence can stand in it.
             file.append(json.dumps(_told(record)).encode() + b"\n", lasting=lasting)
         except (OSError, ValueError, RecursionError) as error:
-            FAILURES.labels(name).inc()
-            if self._complaints.due():
-                log.error("audit.failed", log=name, reason=str(error))
+            self._failed(name, str(error))
+
+    def _failed(self, name: str, reason: str) -> None:
+        FAILURES.labels(name).inc()
+        if self._complaints.due():
+            log.error("audit.failed", log=name, reason=reason)
 
 
 class _Complaints:
@@ -263,4 +282,11 @@ def note_refusal(audit: AuditLog, call: Call, refusal: EntasisError) -> None:
         account=principal.account if principal is not None else "",
         key_id=",".join(principal.key_ids) if principal is not None else "",
         request_id=call.request_id,
+        transport=_transport(call),
     )
+
+
+def _transport(call: Call) -> str:
+    if call.original_path:
+        return "rest"
+    return "websocket" if call.by_part and call.method.endswith("/OpenSession") else "grpc"

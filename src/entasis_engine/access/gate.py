@@ -5,15 +5,15 @@ Knows no transport and does no I/O: what it decides from is handed in, and repla
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from entasis_engine.access.addresses import AddressList, bucket_of
 from entasis_engine.access.directory import Account, ApiKey, Directory
 from entasis_engine.access.limits import RateLimiter, Standing
 from entasis_engine.access.needs import Need
-from entasis_engine.access.tokens import Tokens
+from entasis_engine.access.tokens import TOKEN_CHARACTERS_MAX, Tokens
+from entasis_engine.addresses import AddressList, bucket_of
 from entasis_engine.calls import Allowance, Principal
 from entasis_engine.errors import EntasisError
 from entasis_engine.times import Clock
@@ -41,6 +41,8 @@ class Decision:
     """What came of a call."""
 
     principal: Principal | None
+    bucket: str
+    """Whom it was counted for; empty for parts of the engine."""
     allowance: Allowance | None
     """How much is left to the caller; None for parts of the engine."""
     refusal: EntasisError | None
@@ -85,7 +87,8 @@ class Gate:
         self._anonymous_rate_limit = anonymous_rate_limit
         self._public = market_streams_public
         self._clock = clock
-        self._remembered: dict[tuple[tuple[str, ...], tuple[str, ...]], _Known] = {}
+        self._remembered: dict[tuple[str | None, str | None], _Known] = {}
+        """By token and key."""
         self._lists: dict[str, AddressList] = {}
 
     def replace(self, directory: Directory, tokens: Tokens) -> None:
@@ -98,9 +101,10 @@ class Gate:
     async def decide(self, need: Need, caller: Caller) -> Decision:
         """Decide on a call, and count it."""
         known, refusal = self._identified(caller)
-        allowance: Allowance | None = None
+        bucket, allowance = "", None
         if known is not None or caller.address:
-            standing = self._count(known, caller)
+            bucket, rate_limit = self._counted(known, caller)
+            standing = self._limiter.hit(bucket, rate_limit)
             if not isinstance(standing, Standing):
                 standing = await standing
             allowance = Allowance(standing.limit, standing.remaining, standing.reset_seconds)
@@ -111,7 +115,7 @@ class Gate:
         principal = known.principal if known is not None else None
         if refusal is None:
             refusal = self._refusal(need, principal, caller)
-        return Decision(principal, allowance, refusal)
+        return Decision(principal, bucket, allowance, refusal)
 
     def may_stream(self, principal: Principal | None) -> bool:
         """Whether market streams are open to a caller."""
@@ -151,11 +155,11 @@ class Gate:
         return known, None
 
     def _known(self, caller: Caller) -> _Known:
-        sent = (caller.authorizations, caller.api_keys)
+        sent = _bearer(caller.authorizations), _key(caller.api_keys)
         known = self._remembered.get(sent)
         now = self._clock()
         if known is None:
-            known = self._verified(caller, now)
+            known = self._verified(*sent, now)
             if len(self._remembered) >= REMEMBERED_MAX:
                 del self._remembered[next(iter(self._remembered))]
             self._remembered[sent] = known
@@ -164,9 +168,8 @@ class Gate:
             return self._known(caller)  # which says why it is not valid any more
         return known
 
-    def _verified(self, caller: Caller, now: datetime) -> _Known:
-        token = _bearer(caller.authorizations)
-        key = self._key(caller.api_keys, now)
+    def _verified(self, token: str | None, key_text: str | None, now: datetime) -> _Known:
+        key = self._directory.authenticate(key_text, now) if key_text is not None else None
         if token is None:
             assert key is not None  # noqa: S101 - one of them was sent
             account = self._account(key.account_id, "KEY_ENDED")
@@ -199,13 +202,6 @@ class Gate:
         lists = [one for key in keys if (one := self._list_of(key))]
         return _Known(principal, principal.expires_at or NEVER, lists, bucket, rate_limit)
 
-    def _key(self, sent: tuple[str, ...], now: datetime) -> ApiKey | None:
-        if not sent:
-            return None
-        if len(set(sent)) > 1:
-            raise EntasisError("CREDENTIAL_MALFORMED", header="X-API-Key", form="<key>")
-        return self._directory.authenticate(sent[0], now)
-
     def _account(self, account_id: str, otherwise: str) -> Account:
         account = self._directory.account(account_id)
         if account is None or not self._directory.account_is_open(account_id):
@@ -220,10 +216,11 @@ class Gate:
                 self._lists[key.id] = NOWHERE
         return self._lists[key.id]
 
-    def _count(self, known: _Known | None, caller: Caller) -> Standing | Awaitable[Standing]:
+    def _counted(self, known: _Known | None, caller: Caller) -> tuple[str, int]:
+        """Whom a call is counted for, and how many they have."""
         if known is not None:
-            return self._limiter.hit(known.bucket, known.rate_limit)
-        return self._limiter.hit(f"address:{bucket_of(caller.address)}", self._anonymous_rate_limit)
+            return known.bucket, known.rate_limit
+        return f"address:{bucket_of(caller.address)}", self._anonymous_rate_limit
 
     def _refusal(self, need: Need, principal: Principal | None, caller: Caller) -> EntasisError | None:
         if need.scope:
@@ -244,10 +241,18 @@ def _lacking(scope: str) -> EntasisError:
 
 
 def _bearer(authorizations: tuple[str, ...]) -> str | None:
+    """The token. What is remembered by it is bounded only if nothing but the token itself is let through."""
     if not authorizations:
         return None
     scheme, _, token = authorizations[0].partition(" ")
-    token = token.lstrip(" ")
-    if len(set(authorizations)) > 1 or scheme.lower() != "bearer" or not token:
+    if len(authorizations) > 1 or scheme.lower() != "bearer" or not 0 < len(token) <= TOKEN_CHARACTERS_MAX:
         raise EntasisError("CREDENTIAL_MALFORMED", header="Authorization", form="'Bearer <token>'")
     return token
+
+
+def _key(api_keys: tuple[str, ...]) -> str | None:
+    if not api_keys:
+        return None
+    if len(api_keys) > 1:
+        raise EntasisError("CREDENTIAL_MALFORMED", header="X-API-Key", form="<key>")
+    return api_keys[0]

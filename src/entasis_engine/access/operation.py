@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 
 from entasis_engine.access.audit import AuditLog
+from entasis_engine.access.directory import Directory, DirectorySource
 from entasis_engine.access.gate import Gate
 from entasis_engine.access.limits import MovingWindow
 from entasis_engine.access.service import AccessService
@@ -51,8 +52,9 @@ async def open_access(settings: Settings, *, clock: Clock, monotonic: Monotonic)
         if jwks_file is not None and (keys := await asyncio.to_thread(jwks_file.poll)) is not None:
             tokens = tokens.with_jwks(keys)
         edition = await asyncio.to_thread(store.edition)
+        directory = await asyncio.to_thread(store.load)
         gate = Gate(
-            await asyncio.to_thread(store.load),
+            directory,
             tokens,
             MovingWindow(monotonic),
             allowed_addresses=settings.allowed_addresses,
@@ -63,7 +65,7 @@ async def open_access(settings: Settings, *, clock: Clock, monotonic: Monotonic)
         )
         service = AccessService(gate, tokens, audit, token_seconds=settings.token_seconds, clock=clock)
         access = Access(gate, service, audit, [])
-        watcher = _Watcher(access, store, jwks_file, tokens, edition)
+        watcher = _Watcher(access, store, jwks_file, directory=directory, edition=edition, tokens=tokens)
         async with asyncio.TaskGroup() as loops:
             tasks = [
                 loops.create_task(watcher.run(), name="access.watch"),
@@ -83,41 +85,58 @@ class _Watcher:
     """Brings the gate up to date with the store and the JWKS file."""
 
     def __init__(
-        self, access: Access, store: AccessStore, jwks_file: JwksFile | None, tokens: Tokens, edition: int
+        self,
+        access: Access,
+        store: DirectorySource,
+        jwks_file: JwksFile | None,
+        *,
+        directory: Directory,
+        edition: int,
+        tokens: Tokens,
     ) -> None:
         self._access = access
         self._store = store
         self._jwks_file = jwks_file
-        self._tokens = tokens
+        self._directory = directory
         self._edition = edition
-        self._tokens_waiting: Tokens | None = None
-        """With the keys of the JWKS file, which gives them once, and not yet in force."""
-        self._failing = False
+        self._tokens = tokens
+        self._failing: set[str] = set()
 
     async def run(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            try:
-                await self._look()
-            except Exception as error:
-                # What was known goes on to count: a damaged file must not lock everybody out, nor let anybody in.
-                if not self._failing:
-                    expected = isinstance(error, AccessError | JwksError | OSError)
-                    log.error("access.not_current", error=str(error), exc_info=None if expected else error)
-                self._failing = True
-            else:
-                self._failing = False
+            await self._try("accounts", self._look_at_store)
+            await self._try("jwks", self._look_at_jwks)
 
-    async def _look(self) -> None:
-        edition = await asyncio.to_thread(self._store.edition)
+    async def _try(self, what: str, look: Callable[[], Awaitable[None]]) -> None:
+        """What was known goes on to count: a damaged file must not lock everybody out, nor let anybody in."""
+        try:
+            await look()
+        except Exception as error:
+            if what not in self._failing:
+                expected = isinstance(error, AccessError | JwksError | OSError)
+                log.error("access.not_current", what=what, error=str(error), exc_info=None if expected else error)
+            self._failing.add(what)
+        else:
+            self._failing.discard(what)
+
+    async def _look_at_store(self) -> None:
+        edition = await asyncio.to_thread(
+            self._store.edition
+        )  # first: a change while it is loaded must show afterwards
+        if edition != self._edition:
+            self._directory = await asyncio.to_thread(self._store.load)
+            self._edition = edition
+            self._replace()
+
+    async def _look_at_jwks(self) -> None:
         if self._jwks_file is not None and (keys := await asyncio.to_thread(self._jwks_file.poll)) is not None:
-            self._tokens_waiting = self._tokens.with_jwks(keys)
-        if edition != self._edition or self._tokens_waiting is not None:
-            directory = await asyncio.to_thread(self._store.load)
-            self._tokens = self._tokens_waiting or self._tokens
-            self._access.gate.replace(directory, self._tokens)
-            self._edition, self._tokens_waiting = edition, None
-            log.info("access.changed")
+            self._tokens = self._tokens.with_jwks(keys)
+            self._replace()
+
+    def _replace(self) -> None:
+        self._access.gate.replace(self._directory, self._tokens)
+        log.info("access.changed")
 
 
 async def _review(access: Access) -> None:

@@ -7,14 +7,15 @@ from datetime import timedelta
 
 from entasis.access.v1 import access_pb2 as pb
 from entasis_engine.access import sessions
-from entasis_engine.access.audit import AuditLog, note_refusal
+from entasis_engine.access.audit import ACCESS_REASONS, AuditLog, note_refusal
 from entasis_engine.access.gate import Gate
 from entasis_engine.access.tokens import Tokens
 from entasis_engine.calls import Call, Principal
-from entasis_engine.errors import EntasisError
+from entasis_engine.errors import CATALOGUE, EntasisError
 from entasis_engine.times import Clock
 
 BEARER = "Bearer"
+WEBSOCKET_PATH = "/ws/market"
 
 
 class AccessService:
@@ -30,6 +31,7 @@ class AccessService:
         self._clock = clock
 
     def issue_token(self, request: pb.IssueTokenRequest, call: Call) -> pb.IssueTokenResponse:
+        """A token for the API key of the call. Raises AUTH_002 for a scope that the key has not."""
         principal = call.principal
         if principal is None:
             raise EntasisError("KEY_NEEDED")
@@ -57,7 +59,8 @@ class AccessService:
         return response
 
     def open_session(self, request: pb.OpenSessionRequest, call: Call) -> pb.OpenSessionResponse:
-        if request.refused:
+        """Whose the credentials of the call are, and what they permit."""
+        if request.refused and call.by_part:
             note_refusal(self._audit, call, EntasisError(request.refused))
         principal = call.principal
         response = pb.OpenSessionResponse(market_streams=self._gate.may_stream(principal))
@@ -72,6 +75,7 @@ class AccessService:
         return response
 
     def list_ended_sessions(self, request: pb.ListEndedSessionsRequest, call: Call) -> pb.ListEndedSessionsResponse:
+        """Which of the sessions that a bridge holds are over."""
         response = pb.ListEndedSessionsResponse()
         for index, held in enumerate(request.held):
             principal = sessions.principal_of(held.session)
@@ -79,6 +83,25 @@ class AccessService:
             if over is not None:
                 response.ended.add(index=index, reason=over.entry.reason)
         return response
+
+    def note_refusals(self, request: pb.NoteRefusalsRequest, call: Call) -> pb.NoteRefusalsResponse:
+        """Notes in the audit log what a bridge refused by itself."""
+        for refusal in request.refusals:
+            entry = CATALOGUE.get(refusal.case)
+            if entry is None or entry.reason not in ACCESS_REASONS:
+                continue
+            principal = sessions.principal_of(refusal.session)
+            self._audit.refused(
+                reason=entry.reason,
+                case=refusal.case,
+                method=WEBSOCKET_PATH,
+                address=refusal.address,
+                account=principal.account if principal is not None else "",
+                key_id=",".join(principal.key_ids) if principal is not None else "",
+                request_id=call.request_id,
+                transport="websocket",
+            )
+        return pb.NoteRefusalsResponse()
 
 
 def _narrowed(principal: Principal, asked: Collection[str]) -> frozenset[str]:

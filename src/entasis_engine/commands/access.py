@@ -68,7 +68,7 @@ def create_account(
 
     Example: `entasis accounts create trading-desk --limit 5000`
     """
-    with _opened(data_dir, make=True) as access:
+    with _opened(data_dir, make=True, changing=True) as access:
         account = access.store.create_account(name, limit, access.now)
         access.note(
             "account.created", account=account.name, detail={"account_id": account.id, "rate_limit": account.rate_limit}
@@ -113,7 +113,7 @@ def close_account(
 
     Example: `entasis accounts close trading-desk`
     """
-    with _opened(data_dir) as access:
+    with _opened(data_dir, changing=True) as access:
         account = access.store.close_account(name, access.now)
         if account.closed_at == access.now:
             access.note("account.closed", account=account.name, detail={"account_id": account.id})
@@ -157,7 +157,7 @@ def create_key(
     Example: `KEY=$(entasis keys create trading-desk --scopes market:read,portfolio:write --expires 90d)`
     """
     wanted = [scope.strip() for scope in scopes.split(",") if scope.strip()]
-    with _opened(data_dir) as access:
+    with _opened(data_dir, changing=True) as access:
         expires_at = _expiry(expires, access.now) if expires is not None else None
         key, text = access.store.create_key(account, wanted, label, expires_at, address or [], limit, access.now)
         access.note("key.created", account=account, key_id=key.id, detail=_key_detail(key))
@@ -226,7 +226,7 @@ def rotate_key(
     if span is None:
         raise typer.BadParameter("it must be 24h, 7d, 30m or 0.", param_hint="--overlap")
     old_id = _key_id(key_id)
-    with _opened(data_dir) as access:
+    with _opened(data_dir, changing=True) as access:
         owner = _owner(access.store.load(), old_id)
         key, text = access.store.rotate_key(old_id, span, access.now)
         change = {"replaced_by": key.id, "overlap_seconds": span.total_seconds()}
@@ -246,7 +246,7 @@ def revoke_key(key_id: KeyId, data_dir: DataDir = None) -> None:
 
     Example: `entasis keys revoke ek_4fGh1JkLmN0p`
     """
-    with _opened(data_dir) as access:
+    with _opened(data_dir, changing=True) as access:
         known = access.store.load()
         key = access.store.revoke_key(_key_id(key_id), access.now)
         if key.revoked_at == access.now:
@@ -274,7 +274,7 @@ class _Access:
 
 
 @contextmanager
-def _opened(data_dir: Path | None, *, make: bool = False) -> Iterator[_Access]:
+def _opened(data_dir: Path | None, *, make: bool = False, changing: bool = False) -> Iterator[_Access]:
     """The store in the data folder; what cannot be done with it ends the command with one line that says why.
 
     Only where it is to be made it may be missing: a mistyped folder must not look like an empty store.
@@ -306,10 +306,25 @@ def _opened(data_dir: Path | None, *, make: bool = False) -> Iterator[_Access]:
             stack.callback(store.close)
             audit = AuditLog(settings.audit_path, system_clock)
             stack.callback(audit.close)
+            if changing:
+                _require_noting(audit, settings.audit_path)
             yield _Access(path, store, audit, system_clock(), _user())
         except AccessError as error:
             _tell(f"[red]{escape(str(error))}[/]")
             raise typer.Exit(1) from None
+
+
+def _require_noting(audit: AuditLog, folder: Path) -> None:
+    """A change that cannot be noted is not made."""
+    from entasis_engine.access.store import AccessError
+
+    try:
+        audit.require_changes()
+    except OSError as error:
+        raise AccessError(
+            f"Nothing was changed: the audit log in {folder} cannot be written ({error.strerror or error}). Give this "
+            "user the right to write there, or make room on the disk."
+        ) from None
 
 
 def _missing(path: Path) -> bool:

@@ -18,6 +18,8 @@ from entasis_engine.rpc.violations import refusal
 
 CACHED_REQUESTS_MAX = 4096
 CACHED_REQUEST_BYTES_MAX = 256
+QUERY_CHARACTERS_MAX = 8_192
+QUERY_PARAMETERS_MAX = 256
 
 
 def decoder(method: MethodDescriptor) -> Callable[[bytes], Message]:
@@ -62,6 +64,11 @@ class QueryRules:
         path, _, query = original_path.partition("?")
         if not query:
             return
+        # Reading a query costs time in which nobody else is served.
+        if len(query) > QUERY_CHARACTERS_MAX or query.count("&") >= QUERY_PARAMETERS_MAX:
+            limits = f"{QUERY_CHARACTERS_MAX} characters and {QUERY_PARAMETERS_MAX} parameters"
+            korean = f"최대 {QUERY_CHARACTERS_MAX}자, 매개변수 {QUERY_PARAMETERS_MAX}개까지 허용됩니다"
+            raise field_error("query", f"must have at most {limits}", korean)
         in_path = self._in_path(path)
         seen: dict[str, str] = {}
         for given, value in parse_qsl(query, keep_blank_values=True):

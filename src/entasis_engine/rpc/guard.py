@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
-from entasis_engine.access.addresses import address_of_peer, normalise
-from entasis_engine.access.audit import AuditLog, note_refusal
 from entasis_engine.access.gate import Caller, Gate
 from entasis_engine.access.needs import Need
+from entasis_engine.addresses import address_of_peer, normalise
 from entasis_engine.calls import Call
 from entasis_engine.errors import EntasisError
 from entasis_engine.tls import names_of
@@ -36,12 +35,12 @@ class AccessGuard:
         edge_names: names in certificates of parts of the engine; empty where the port asks for no certificates.
     """
 
-    def __init__(self, gate: Gate, audit: AuditLog, *, edge_names: Collection[str] = ()) -> None:
+    def __init__(self, gate: Gate, *, edge_names: Collection[str] = ()) -> None:
         self._gate = gate
-        self._audit = audit
         self._edge_names = frozenset(edge_names)
 
     async def admit(self, call: Call, need: Need, auth_context: Callable[[], Any]) -> None:
+        """As `Guard` has it."""
         authorizations: tuple[str, ...] = ()
         api_keys: tuple[str, ...] = ()
         stated: str | None = None
@@ -57,7 +56,8 @@ class AccessGuard:
                 original_path = str(value)
         # Our own parts state whom they call for, and how: over the unix socket, which only our user can open, or with
         # their certificate. Anybody else may write into those headers what they like.
-        if self._is_ours(call.peer, auth_context):
+        call.by_part = self._is_ours(call.peer, auth_context)
+        if call.by_part:
             call.address = "" if stated is None else normalise(stated) or NO_ADDRESS
             call.original_path = original_path
         else:
@@ -65,18 +65,14 @@ class AccessGuard:
         caller = Caller(call.address, authorizations, api_keys)
         decision = await self._gate.decide(need, caller)
         call.principal = decision.principal
+        call.bucket = decision.bucket
         call.allowance = decision.allowance
         if decision.refusal is not None:
-            note_refusal(self._audit, call, decision.refusal)
             raise decision.refusal
 
     def ended(self, call: Call) -> EntasisError | None:
-        if call.principal is None:
-            return None
-        refusal = self._gate.ended(call.principal, call.address)
-        if refusal is not None:
-            note_refusal(self._audit, call, refusal)
-        return refusal
+        """As `Guard` has it; anonymous callers have nothing to lose."""
+        return self._gate.ended(call.principal, call.address) if call.principal is not None else None
 
     def _is_ours(self, peer: str, auth_context: Callable[[], Any]) -> bool:
         if peer.startswith("unix:"):

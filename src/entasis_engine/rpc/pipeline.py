@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol, cast
@@ -28,6 +29,8 @@ from entasis_engine.telemetry import metrics
 
 log = structlog.get_logger()
 
+OPEN_MESSAGES_MAX = 1_000
+"""Of one stream of gRPC's own services; whoever lists and describes everything needs a tenth."""
 REQUEST_BYTES_MAX = 65_536
 """As Envoy has it; the largest request of the contract is a tenth of this."""
 
@@ -53,15 +56,29 @@ class Pipeline(grpc.GenericRpcHandler):
     """
 
     def __init__(
-        self, servicers: Sequence[Servicer], stages: Sequence[Stage], guard: Guard, *, deadline_seconds: float
+        self,
+        servicers: Sequence[Servicer],
+        stages: Sequence[Stage],
+        guard: Guard,
+        *,
+        deadline_seconds: float,
+        streams_max: int = 100,
     ) -> None:
-        """Raises `UndeclaredError` for an RPC whose contract does not say who may call it."""
+        """
+        Args:
+            deadline_seconds: longest that a unary call may take.
+            streams_max: open streams of one caller.
+
+        Raises `UndeclaredError` for an RPC whose contract does not say who may call it."""
         self.service_names = [servicer.DESCRIPTOR.full_name for servicer in servicers]
         self._stages = stages
         self._guard = guard
         self._stages_reversed = tuple(reversed(stages))
         self._deadline_seconds = deadline_seconds
         self._streams: dict[asyncio.Task[None], Call] = {}
+        self._streams_max = streams_max
+        self._open: Counter[str] = Counter()
+        """How many of them each caller has."""
         self._draining = False
         self._handlers = {
             f"/{servicer.DESCRIPTOR.full_name}/{method.name}": self._handler(servicer, method)
@@ -152,56 +169,80 @@ class Pipeline(grpc.GenericRpcHandler):
                 for stage in self._stages:
                     stage.start(call)
                 await self._guard.admit(call, need, context.auth_context)
-                self._streams[task] = call
+                self._enter(task, call)
                 with behaviour(request, call) as batches, metrics.streams_open(method).track_inprogress():
                     # At once, so that a client knows that the stream stands before there is anything to send.
                     await context.send_initial_metadata(_told(call))
                     while True:
                         await context.write(await batches.take())
             except asyncio.CancelledError:
-                # Set by `review_streams`; else it was `end_streams`, or the caller went away.
-                if call.error is None and not self._draining:
-                    call.cancelled = True
-                    self._end(call, streamed=True)
-                    raise
-                task.uncancel()
-                call.error = call.error or EntasisError("UNAVAILABLE")
+                self._cancelled(task, call, streamed=True)
             except Exception as error:
                 call.error = _translated(error, call)
             finally:
-                self._streams.pop(task, None)
+                self._leave(task)
             self._end(call, streamed=True)
-            await _abort(context, call, call.error)
+            await _abort(context, call, call.error or EntasisError("UNAVAILABLE"))
 
         return serve
 
     def _guarded(self, method: str, handler: Handler) -> Handler:
         streaming = (handler.request_streaming, handler.response_streaming)
         kind = "_".join("stream" if streams else "unary" for streams in streaming)
-        serve_it = getattr(handler, kind)
+        inner = getattr(handler, kind)
 
-        async def admit(context: Context) -> None:
+        async def serve(request: Any, context: Context) -> Any:
             call = Call(method, context.invocation_metadata() or (), context.peer())
+            task = cast("asyncio.Task[None]", asyncio.current_task())
+            answer: Any = None
             try:
                 for stage in self._stages:
                     stage.start(call)
                 await self._guard.admit(call, ANYONE, context.auth_context)
+                if not handler.response_streaming:
+                    answer = await inner(request, context)
+                else:
+                    self._enter(task, call)
+                    given = _bounded(request) if handler.request_streaming else request
+                    if not inspect.isasyncgenfunction(inner):
+                        await inner(given, context)
+                    else:
+                        async for one in inner(given, context):
+                            await context.write(one)
+            except asyncio.CancelledError:
+                self._cancelled(task, call, streamed=handler.response_streaming)
             except Exception as error:
                 call.error = _translated(error, call)
-            self._end(call, streamed=True)  # it is not our doing how long the rest takes
+            finally:
+                self._leave(task)
+            self._end(call, streamed=handler.response_streaming)
             if call.error is not None:
                 await _abort(context, call, call.error)
+            return answer
 
-        async def serve(request: Any, context: Context) -> Any:
-            await admit(context)
-            return await serve_it(request, context)
+        return handler._replace(**{kind: serve})
 
-        async def generate(request: Any, context: Context) -> AsyncIterator[Any]:
-            await admit(context)
-            async for answer in serve_it(request, context):
-                yield answer
+    def _enter(self, task: asyncio.Task[None], call: Call) -> None:
+        """Count a stream as open. Raises LIMIT_002 for one too many of its caller."""
+        if call.bucket:
+            if self._open[call.bucket] >= self._streams_max:
+                raise EntasisError("TOO_MANY", limit=str(self._streams_max), what="open streams")
+            self._open[call.bucket] += 1
+        self._streams[task] = call
 
-        return handler._replace(**{kind: generate if inspect.isasyncgenfunction(serve_it) else serve})
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        call = self._streams.pop(task, None)
+        if call is not None and call.bucket:
+            self._open -= Counter((call.bucket,))  # which forgets those that have none left
+
+    def _cancelled(self, task: asyncio.Task[None], call: Call, *, streamed: bool) -> None:
+        """Find out who ended a call: `review_streams` has set its error, `end_streams` says so, or the caller left."""
+        if call.error is None and not (self._draining and streamed):
+            call.cancelled = True
+            self._end(call, streamed=streamed)
+            raise asyncio.CancelledError
+        task.uncancel()
+        call.error = call.error or EntasisError("UNAVAILABLE")
 
     def _end(self, call: Call, *, streamed: bool) -> None:
         for stage in self._stages_reversed:
@@ -257,3 +298,13 @@ def _told(call: Call) -> tuple[tuple[str, str], ...]:
         ("x-ratelimit-reset", str(reset_seconds)),
         *call.told,
     )
+
+
+async def _bounded(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """The requests of a stream, up to a number: only the first of them was counted as one."""
+    count = 0
+    async for request in requests:
+        count += 1
+        if count > OPEN_MESSAGES_MAX:
+            raise EntasisError("TOO_MANY", limit=str(OPEN_MESSAGES_MAX), what="messages on one stream")
+        yield request

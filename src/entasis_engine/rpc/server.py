@@ -41,6 +41,10 @@ OPTIONS = (
 )
 
 
+class ServerEndedError(Exception):
+    """The server does not serve any more, and nobody has told it to end."""
+
+
 class PortTakenError(Exception):
     """The address to listen on is in use, or may not be used."""
 
@@ -86,13 +90,23 @@ async def open_server(
     await server.start()
     for name in ("", *names):
         await health_service.set(name, health_pb2.HealthCheckResponse.SERVING)
-    try:
-        yield Server(bound)
-    finally:
-        await health_service.enter_graceful_shutdown()
-        await asyncio.sleep(notice_seconds)
-        pipeline.end_streams()
-        await server.stop(drain_seconds)
+    async with asyncio.TaskGroup() as owner:
+        watching = owner.create_task(_watch(server), name="rpc.server")
+        try:
+            yield Server(bound)
+        finally:
+            watching.cancel()
+            await health_service.enter_graceful_shutdown()
+            await asyncio.sleep(notice_seconds)
+            pipeline.end_streams()
+            await server.stop(drain_seconds)
+
+
+async def _watch(server: Any) -> None:
+    """Let an engine whose server has ended end, too, so that whoever supervises it starts it again."""
+    # Waited for and not awaited: cancelled with us, it would cancel what `stop` waits for. It ends with the server.
+    await asyncio.wait([asyncio.ensure_future(server.wait_for_termination())])
+    raise ServerEndedError("The gRPC server has ended by itself; what gRPC wrote before says why. Start it again.")
 
 
 class _ThroughPipeline:

@@ -8,13 +8,16 @@ from typing import Protocol
 import structlog
 from google.rpc import code_pb2
 
+from entasis_engine.access.audit import ACCESS_REASONS, AuditLog, note_refusal
 from entasis_engine.calls import Call, current_call
+from entasis_engine.errors import CATALOGUE
 from entasis_engine.telemetry import metrics
 from entasis_engine.times import Monotonic
 
 log = structlog.get_logger()
 
 SLOW_CALL_SECONDS = 1.0
+RATE_LIMITED = CATALOGUE["RATE_LIMITED"].reason
 OUR_FAULT = frozenset({"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
@@ -56,8 +59,24 @@ class AccessLog:
         if call.error is None and not slow and not self._everything:
             return
         code = outcome(call)
-        write = log.warning if code in OUR_FAULT else log.info
+        # Whoever is over the limit could fill the log; the metrics and the audit log, which is bounded, have them.
+        over_limit = reason(call) == RATE_LIMITED
+        write = log.warning if code in OUR_FAULT else log.debug if over_limit else log.info
         write("call", code=code, ms=round(seconds * 1000, 3), peer=call.peer, reason=reason(call), **caller(call))
+
+
+class Audit:
+    """Notes every call that was refused for who calls, whence, or how often, at whichever point that was found."""
+
+    def __init__(self, log: AuditLog) -> None:
+        self._log = log
+
+    def start(self, call: Call) -> None:
+        pass
+
+    def end(self, call: Call, *, streamed: bool) -> None:
+        if call.error is not None and call.error.entry.reason in ACCESS_REASONS:
+            note_refusal(self._log, call, call.error)
 
 
 class Metrics:
@@ -75,7 +94,7 @@ class Metrics:
             metrics.call_seconds(call.method).observe(self._monotonic() - call.started)
 
 
-def default_stages(monotonic: Monotonic, *, log_everything: bool) -> Sequence[Stage]:
+def default_stages(monotonic: Monotonic, audit: AuditLog, *, log_everything: bool) -> Sequence[Stage]:
     """The stages, outermost first. Translation of errors stands in the pipeline itself.
 
     | stage      | comes before                                              |
@@ -83,11 +102,12 @@ def default_stages(monotonic: Monotonic, *, log_everything: bool) -> Sequence[St
     | LogContext | whatever may log                                          |
     | AccessLog  | Metrics, since it takes the time that both need           |
     | Metrics    | whatever may refuse the call: refusals are counted too    |
+    | Audit      | the same                                                  |
 
     After them comes the guard (guard.py), then the validation of the request: a caller who may not call is not told
     what is wrong with what they ask.
     """
-    return (LogContext(), AccessLog(monotonic, everything=log_everything), Metrics(monotonic))
+    return (LogContext(), AccessLog(monotonic, everything=log_everything), Metrics(monotonic), Audit(audit))
 
 
 def caller(call: Call) -> dict[str, str]:

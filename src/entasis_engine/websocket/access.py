@@ -7,6 +7,9 @@ that it names, and it is asked again and again whether that is over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -107,6 +110,8 @@ class Access:
     def __init__(self, channel: grpc.aio.Channel, limits: Limits) -> None:
         self._stub = access_pb2_grpc.AccessServiceStub(channel)
         self._limits = limits
+        self._unnoted: deque[access_pb2.NoteRefusalsRequest.Refusal] = deque(maxlen=limits.unnoted_max)
+        """Refusals that the engine has not noted yet."""
         self._lost = False
         """Whether the last question was not answered."""
 
@@ -149,6 +154,24 @@ class Access:
         headers = dict(zip(_RATE_HEADERS, map(str, figures), strict=True)) if answer.rate_limit else {}
         return Opened(session, headers)
 
+    def note(self, problem: EntasisError | status_pb2.Status, session: str, address: str) -> None:
+        """Have the engine note in its audit log that a client was refused something here. Where more wait than may, the
+        oldest goes.
+        """
+        if isinstance(problem, EntasisError):
+            note = access_pb2.NoteRefusalsRequest.Refusal(case=problem.case, session=session, address=address)
+            self._unnoted.append(note)
+
+    async def send_notes(self) -> None:
+        """Hand over what is still to be noted. Raises `grpc.aio.AioRpcError` where the engine does not answer."""
+        while self._unnoted:
+            batch = list(itertools.islice(self._unnoted, HELD_MAX))
+            request = access_pb2.NoteRefusalsRequest(refusals=batch)
+            await self._stub.NoteRefusals(request, timeout=self._limits.answer_seconds)
+            for one in batch:
+                if self._unnoted and self._unnoted[0] is one:
+                    self._unnoted.popleft()
+
     async def watch(self, held: Callable[[], Collection[Held]], on_ended: Callable[[Mapping[Held, str]], None]) -> None:
         """Ask again and again which sessions are over, and tell those, each with its reason.
 
@@ -156,6 +179,8 @@ class Access:
         """
         while True:
             await asyncio.sleep(self._limits.sessions_seconds)
+            with contextlib.suppress(grpc.aio.AioRpcError):  # they wait for the next time
+                await self.send_notes()
             try:
                 everything = list(held())
                 for start in range(0, len(everything), HELD_MAX):

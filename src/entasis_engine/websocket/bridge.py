@@ -24,6 +24,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve, unix_serv
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from entasis_engine.addresses import bucket_of
 from entasis_engine.errors import CATALOGUE, EntasisError
 from entasis_engine.settings import Settings
 from entasis_engine.times import Clock, system_clock
@@ -63,7 +64,7 @@ class Bridge:
         self._sockets: set[Connection] = set()
         """Every socket, those too that have not finished their handshake."""
         self._addresses: Counter[str] = Counter()
-        """How many of them each address has."""
+        """How many of them each address has; an IPv6 network of one customer counts as one."""
         self.clients = 0
         """How many WebSockets are open, or about to be."""
         self.port: int | None = None
@@ -110,6 +111,8 @@ class Bridge:
                 connection.transport.abort()
             await server.wait_closed()
         self._upstreams.close()
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await self._access.send_notes()
 
     async def watch_engine(self) -> None:
         """Notice an engine that hangs."""
@@ -149,7 +152,9 @@ class Bridge:
         connection = cast("Connection", library_connection)
         credentials = handshake.take_credentials(request)
         address = handshake.address_of(connection, request)
-        error = handshake.refusal(request, self._settings, self._origins, self.clients, self._addresses[address])
+        error = handshake.refusal(
+            request, self._settings, self._origins, self.clients, self._addresses[bucket_of(address)]
+        )
         if error is None and not isinstance(credentials, EntasisError):
             return await self._accept(connection, request, credentials, address)
         return await self._refuse(connection, request, error or cast("EntasisError", credentials), address)
@@ -192,7 +197,7 @@ class Bridge:
         """From here on it counts, so that many handshakes at once cannot overrun the limits, nor the engine."""
         connection.admit(handshake.language_asked(request), address)
         self.clients += 1
-        self._addresses[address] += 1
+        self._addresses[bucket_of(address)] += 1
         metrics.CLIENTS.inc()
 
     def _dismiss(self, connection: Connection) -> None:
@@ -201,7 +206,7 @@ class Bridge:
             return
         connection.admitted = False
         self.clients -= 1
-        self._addresses -= Counter((connection.address,))  # which forgets those that have none left
+        self._addresses -= Counter((bucket_of(connection.address),))  # which forgets those that have none left
         metrics.CLIENTS.dec()
 
     async def _opened(
@@ -259,6 +264,7 @@ class Bridge:
         match command:
             case protocol.Subscribe():
                 if (refusal := connection.session.streams_refusal()) is not None:
+                    self._access.note(refusal, connection.session.name, connection.address)
                     raise Rejected(refusal, request_id=command.id, channel=command.channel)
                 await self._subscribe(client, command, bucket)
             case protocol.Unsubscribe():
@@ -285,7 +291,9 @@ class Bridge:
         if not session.account:
             raise Refused(EntasisError("CREDENTIAL_MISSING"))
         if connection.session.account not in {"", session.account}:
-            raise Refused(EntasisError("CREDENTIALS_DIFFER"))
+            differ = EntasisError("CREDENTIALS_DIFFER")
+            self._access.note(differ, session.name, connection.address)
+            raise Refused(differ)
         connection.belongs_to(session)
         answers: list[bytes] = []
         if command.id is not None:
@@ -403,6 +411,7 @@ class Bridge:
         """Disconnect a client that may not stay; nothing is sent, done or asked for it any more."""
         client = connection.client
         client.gone = True
+        self._access.note(error, connection.session.name, connection.address)
         self._leave_all(client)
         connection.belongs_to(Session())
         connection.end(error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http
-import ipaddress
 import re
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
+from entasis_engine.addresses import normalise
 from entasis_engine.calls import REQUEST_ID_CHARACTERS_MAX
 from entasis_engine.errors import CATALOGUE, EntasisError, Language, language_of
 from entasis_engine.settings import Settings
@@ -52,14 +52,7 @@ def address_of(connection: ServerConnection, request: Request) -> str:
         stated = [str(peer[0])]
     else:  # None where the socket is closed already: such a client is not believed
         stated = [] if peer is None else request.headers.get_all("x-client-ip")
-    try:
-        (text,) = stated
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return ADDRESS_UNKNOWN
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(address).partition("%")[0]  # the zone of a link-local address means something on this machine alone
+    return (normalise(stated[0]) if len(stated) == 1 else "") or ADDRESS_UNKNOWN
 
 
 def refusal(

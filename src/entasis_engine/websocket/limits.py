@@ -21,6 +21,8 @@ class Limits:
     """Streams open to the engine, which takes 1000 on one connection."""
     other_depths_max: int = 8
     """Order book depths of one symbol open at once, beside the usual ones."""
+    unnoted_max: int = 10_000
+    """Refusals that wait for the engine to note them in its audit log; beyond it the oldest is lost."""
     watch_seconds: float = 5.0
     """Pause between questions whether the engine lives."""
     answer_seconds: float = 3.0

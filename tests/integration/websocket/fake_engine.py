@@ -75,6 +75,8 @@ class FakeAccess(access_pb2_grpc.AccessServiceServicer):
         """Sessions with their address that are over, and why."""
         self.asked: list[list[tuple[str, str]]] = []
         """What each ListEndedSessions named."""
+        self.notes_broken = False
+        """Whether refusals cannot be noted."""
         self.broken = False
         """Whether to fail without a word of the contract."""
         self.waiting = 0
@@ -118,6 +120,12 @@ class FakeAccess(access_pb2_grpc.AccessServiceServicer):
             if one in self.ended:
                 answer.ended.add(index=index, reason=self.ended[one])
         return answer
+
+    async def NoteRefusals(self, request: Any, context: Any) -> access_pb2.NoteRefusalsResponse:
+        if self.notes_broken:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "an older engine")
+        self.noted += [one.case for one in request.refusals]
+        return access_pb2.NoteRefusalsResponse()
 
     async def _fail_if_broken(self, context: Any) -> None:
         if self.broken:

@@ -533,6 +533,35 @@ async def test_auth_of_another_account_is_refused(make_world: MakeWorld) -> None
     world.engine.access.asked.clear()
     await until(lambda: bool(world.engine.access.asked))
     assert world.engine.access.asked[0] == [("acc-1|key-1", LOCAL)]
+    await until(lambda: world.engine.access.noted == ["CREDENTIALS_DIFFER"])
+
+
+async def test_what_is_refused_on_an_open_socket_is_noted(make_world: MakeWorld) -> None:
+    """A subscribe without credentials, one without the scope, and the end of a socket: the engine notes each once."""
+    world: World = await make_world(QUICK)
+    world.engine.access.anonymous = access_pb2.OpenSessionResponse(market_streams=False)
+    world.engine.access.known = {KEY: session(scopes=["admin"], market_streams=False)}
+    subscribe: dict[str, Any] = {"action": "subscribe", "channel": "market", "symbols": ["BTC-USDT"]}
+    client = await world.client()
+    await client.ask(**subscribe)
+    await client.ask(action="auth", api_key=KEY, id=1)
+    await client.ask(**subscribe)
+    world.engine.access.ended = {("acc-1|key-1", LOCAL): "AUTH_001"}
+    await until(lambda: world.engine.access.noted == ["CREDENTIAL_MISSING", "SCOPE_MISSING", "KEY_ENDED"])
+
+
+async def test_an_engine_that_notes_nothing_is_asked_about_sessions_all_the_same(make_world: MakeWorld) -> None:
+    """Where refusals cannot be handed over, revocations take hold, and the notes are handed over later."""
+    world: World = await make_world(QUICK)
+    world.engine.access.known = {KEY: session(), TOKEN: session("acc-2")}
+    world.engine.access.notes_broken = True
+    client = await world.client(x_api_key=KEY)
+    await client.ask(action="auth", token=TOKEN, id=1)
+    world.engine.access.ended = {("acc-1|key-1", LOCAL): "AUTH_001"}
+    await until(lambda: world.bridge.clients == 0)
+    assert world.engine.access.noted == []
+    world.engine.access.notes_broken = False
+    await until(lambda: world.engine.access.noted == ["CREDENTIALS_DIFFER", "KEY_ENDED"])
 
 
 async def test_failed_auths_count_as_messages(make_world: MakeWorld) -> None:

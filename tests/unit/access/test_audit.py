@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import stat
 import subprocess
@@ -150,20 +152,50 @@ def test_refusals_keep_their_order(tmp_path: Path) -> None:
     assert [line["request_id"] for line in _lines(tmp_path / "refusals.jsonl")] == [str(n) for n in range(2000)]
 
 
-def test_nothing_is_lost_when_the_queue_is_full(tmp_path: Path) -> None:
-    """Where the writer cannot keep up, callers of any number write by themselves, and every line is there once."""
+def test_what_the_disk_cannot_keep_up_with_is_counted(tmp_path: Path) -> None:
+    """Where more lines wait than may, the callers go on; each line is either written, once, or counted as lost."""
 
     def note(audit: AuditLog, first: int) -> None:
         for number in range(first, first + 300):
             _refuse(audit, request_id=str(number))
 
+    before = _failures("refusals")
     with _log(tmp_path, queue_lines_max=1) as audit:
         threads = [threading.Thread(target=note, args=(audit, 300 * at)) for at in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert sorted(int(line["request_id"]) for line in _lines(tmp_path / "refusals.jsonl")) == list(range(1200))
+    written = [int(line["request_id"]) for line in _lines(tmp_path / "refusals.jsonl")]
+    assert len(written) == len(set(written))
+    assert len(written) + _failures("refusals") - before == 1200
+
+
+def test_a_disk_that_stands_still_does_not_hold_up_the_caller(tmp_path: Path) -> None:
+    """While nothing can be written, noting returns, however much is noted."""
+    os.mkfifo(tmp_path / "refusals.jsonl")  # takes 64 KiB, and then blocks until somebody reads
+    audit = AuditLog(tmp_path, lambda: NOON, queue_lines_max=10)
+    before = _failures("refusals")
+    for number in range(2_000):
+        _refuse(audit, request_id=str(number))
+    assert _failures("refusals") - before > 1_000
+    reading = os.open(tmp_path / "refusals.jsonl", os.O_RDONLY | os.O_NONBLOCK)
+    closing = threading.Thread(target=audit.close)
+    closing.start()
+    while closing.is_alive():
+        with contextlib.suppress(BlockingIOError):
+            os.read(reading, 65_536)
+    os.close(reading)
+
+
+def test_a_flood_beyond_the_limit_pushes_nothing_else_out(tmp_path: Path) -> None:
+    """Refusals for the rate limit are in a file of their own, so that they rotate by themselves."""
+    with _log(tmp_path, rotate_bytes=1_000, rotated_files_max=1) as audit:
+        _refuse(audit, request_id="first")
+        for _ in range(200):
+            _refuse(audit, reason="LIMIT_001")
+    assert [line["request_id"] for line in _lines(tmp_path / "refusals.jsonl")] == ["first"]
+    assert {line["reason"] for line in _lines(tmp_path / "limited.jsonl")} == {"LIMIT_001"}
 
 
 def test_what_is_noted_while_and_after_closing_is_written(tmp_path: Path) -> None:

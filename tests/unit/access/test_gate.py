@@ -243,7 +243,7 @@ async def test_a_credential_that_is_sent_must_be_valid(world: World, sent: Calle
 async def test_the_scheme_may_be_written_in_any_case(world: World) -> None:
     """`bearer` and `BEARER` are `Bearer` (RFC 9110, section 11.1)."""
     token = world.token(world.key("desk"))
-    for scheme in ("bearer", "BEARER", "Bearer "):
+    for scheme in ("bearer", "BEARER", "Bearer"):
         assert (await world.gate.decide(READ, Caller(HOME, (f"{scheme} {token}",)))).refusal is None
 
 

@@ -29,7 +29,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65ntasis/access/v1/access.proto\x12\x11\x65ntasis.access.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#entasis/access/v1/requirement.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\x11IssueTokenRequest\x12\x64\n\x06scopes\x18\x01 \x03(\tBT\xe2\x41\x01\x01\xbaHM\x92\x01J\x10\x10\"FrDR\x0bmarket:readR\x0eportfolio:readR\x0fportfolio:writeR\ranalysis:readR\x05\x61\x64min\x12*\n\x10lifetime_seconds\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x42\x13\n\x11_lifetime_seconds\"\xa3\x01\n\x12IssueTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x06 \x01(\t\"X\n\x12OpenSessionRequest\x12\x42\n\x07refused\x18\x01 \x01(\tB1\xe2\x41\x01\x01\xbaH*r(R\x00R\x14\x43REDENTIAL_MALFORMEDR\x0eORIGIN_REFUSED\"\xd7\x01\n\x13OpenSessionResponse\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0emarket_streams\x18\x05 \x01(\x08\x12\x12\n\nrate_limit\x18\x06 \x01(\x05\x12\x16\n\x0erate_remaining\x18\x07 \x01(\x05\x12\x1a\n\x12rate_reset_seconds\x18\x08 \x01(\x05\"\xa2\x01\n\x18ListEndedSessionsRequest\x12I\n\x04held\x18\x01 \x03(\x0b\x32\x30.entasis.access.v1.ListEndedSessionsRequest.HeldB\t\xbaH\x06\x92\x01\x03\x10\xfa\x01\x1a;\n\x04Held\x12\x19\n\x07session\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x86\x01\n\x19ListEndedSessionsResponse\x12\x41\n\x05\x65nded\x18\x01 \x03(\x0b\x32\x32.entasis.access.v1.ListEndedSessionsResponse.Ended\x1a&\n\x05\x45nded\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t2\x83\x03\n\rAccessService\x12\x93\x01\n\nIssueToken\x12$.entasis.access.v1.IssueTokenRequest\x1a%.entasis.access.v1.IssueTokenResponse\"8\x8a\xce\x18\x02\x18\x01\x82\xd3\xe4\x93\x02,\"\x12/api/v1/auth/token:\x01*Z\x13\"\x0e/v1/auth/token:\x01*\x12\x64\n\x0bOpenSession\x12%.entasis.access.v1.OpenSessionRequest\x1a&.entasis.access.v1.OpenSessionResponse\"\x06\x8a\xce\x18\x02 \x01\x12v\n\x11ListEndedSessions\x12+.entasis.access.v1.ListEndedSessionsRequest\x1a,.entasis.access.v1.ListEndedSessionsResponse\"\x06\x8a\xce\x18\x02(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x65ntasis/access/v1/access.proto\x12\x11\x65ntasis.access.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#entasis/access/v1/requirement.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\x11IssueTokenRequest\x12\x64\n\x06scopes\x18\x01 \x03(\tBT\xe2\x41\x01\x01\xbaHM\x92\x01J\x10\x10\"FrDR\x0bmarket:readR\x0eportfolio:readR\x0fportfolio:writeR\ranalysis:readR\x05\x61\x64min\x12*\n\x10lifetime_seconds\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x42\x13\n\x11_lifetime_seconds\"\xa3\x01\n\x12IssueTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x06 \x01(\t\"X\n\x12OpenSessionRequest\x12\x42\n\x07refused\x18\x01 \x01(\tB1\xe2\x41\x01\x01\xbaH*r(R\x00R\x14\x43REDENTIAL_MALFORMEDR\x0eORIGIN_REFUSED\"\xd7\x01\n\x13OpenSessionResponse\x12\x0f\n\x07\x61\x63\x63ount\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\x0e\n\x06scopes\x18\x03 \x03(\t\x12.\n\nexpires_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0emarket_streams\x18\x05 \x01(\x08\x12\x12\n\nrate_limit\x18\x06 \x01(\x05\x12\x16\n\x0erate_remaining\x18\x07 \x01(\x05\x12\x1a\n\x12rate_reset_seconds\x18\x08 \x01(\x05\"\xa2\x01\n\x18ListEndedSessionsRequest\x12I\n\x04held\x18\x01 \x03(\x0b\x32\x30.entasis.access.v1.ListEndedSessionsRequest.HeldB\t\xbaH\x06\x92\x01\x03\x10\xfa\x01\x1a;\n\x04Held\x12\x19\n\x07session\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x18\n\x07\x61\x64\x64ress\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x86\x01\n\x19ListEndedSessionsResponse\x12\x41\n\x05\x65nded\x18\x01 \x03(\x0b\x32\x32.entasis.access.v1.ListEndedSessionsResponse.Ended\x1a&\n\x05\x45nded\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xc7\x01\n\x13NoteRefusalsRequest\x12K\n\x08refusals\x18\x01 \x03(\x0b\x32..entasis.access.v1.NoteRefusalsRequest.RefusalB\t\xbaH\x06\x92\x01\x03\x10\xfa\x01\x1a\x63\n\x07Refusal\x12#\n\x04\x63\x61se\x18\x01 \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[A-Z_]{1,32}$\x12\x19\n\x07session\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x18\n\x07\x61\x64\x64ress\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x16\n\x14NoteRefusalsResponse2\xec\x03\n\rAccessService\x12\x93\x01\n\nIssueToken\x12$.entasis.access.v1.IssueTokenRequest\x1a%.entasis.access.v1.IssueTokenResponse\"8\x8a\xce\x18\x02\x18\x01\x82\xd3\xe4\x93\x02,\"\x12/api/v1/auth/token:\x01*Z\x13\"\x0e/v1/auth/token:\x01*\x12\x64\n\x0bOpenSession\x12%.entasis.access.v1.OpenSessionRequest\x1a&.entasis.access.v1.OpenSessionResponse\"\x06\x8a\xce\x18\x02 \x01\x12v\n\x11ListEndedSessions\x12+.entasis.access.v1.ListEndedSessionsRequest\x1a,.entasis.access.v1.ListEndedSessionsResponse\"\x06\x8a\xce\x18\x02(\x01\x12g\n\x0cNoteRefusals\x12&.entasis.access.v1.NoteRefusalsRequest\x1a\'.entasis.access.v1.NoteRefusalsResponse\"\x06\x8a\xce\x18\x02(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,12 +48,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTENDEDSESSIONSREQUEST_HELD'].fields_by_name['address']._serialized_options = b'\272H\004r\002\030@'
   _globals['_LISTENDEDSESSIONSREQUEST'].fields_by_name['held']._loaded_options = None
   _globals['_LISTENDEDSESSIONSREQUEST'].fields_by_name['held']._serialized_options = b'\272H\006\222\001\003\020\372\001'
+  _globals['_NOTEREFUSALSREQUEST_REFUSAL'].fields_by_name['case']._loaded_options = None
+  _globals['_NOTEREFUSALSREQUEST_REFUSAL'].fields_by_name['case']._serialized_options = b'\272H\022r\0202\016^[A-Z_]{1,32}$'
+  _globals['_NOTEREFUSALSREQUEST_REFUSAL'].fields_by_name['session']._loaded_options = None
+  _globals['_NOTEREFUSALSREQUEST_REFUSAL'].fields_by_name['session']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_NOTEREFUSALSREQUEST_REFUSAL'].fields_by_name['address']._loaded_options = None
+  _globals['_NOTEREFUSALSREQUEST_REFUSAL'].fields_by_name['address']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_NOTEREFUSALSREQUEST'].fields_by_name['refusals']._loaded_options = None
+  _globals['_NOTEREFUSALSREQUEST'].fields_by_name['refusals']._serialized_options = b'\272H\006\222\001\003\020\372\001'
   _globals['_ACCESSSERVICE'].methods_by_name['IssueToken']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['IssueToken']._serialized_options = b'\212\316\030\002\030\001\202\323\344\223\002,\"\022/api/v1/auth/token:\001*Z\023\"\016/v1/auth/token:\001*'
   _globals['_ACCESSSERVICE'].methods_by_name['OpenSession']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['OpenSession']._serialized_options = b'\212\316\030\002 \001'
   _globals['_ACCESSSERVICE'].methods_by_name['ListEndedSessions']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['ListEndedSessions']._serialized_options = b'\212\316\030\002(\001'
+  _globals['_ACCESSSERVICE'].methods_by_name['NoteRefusals']._loaded_options = None
+  _globals['_ACCESSSERVICE'].methods_by_name['NoteRefusals']._serialized_options = b'\212\316\030\002(\001'
   _globals['_ISSUETOKENREQUEST']._serialized_start=216
   _globals['_ISSUETOKENREQUEST']._serialized_end=402
   _globals['_ISSUETOKENRESPONSE']._serialized_start=405
@@ -70,6 +80,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTENDEDSESSIONSRESPONSE']._serialized_end=1178
   _globals['_LISTENDEDSESSIONSRESPONSE_ENDED']._serialized_start=1140
   _globals['_LISTENDEDSESSIONSRESPONSE_ENDED']._serialized_end=1178
-  _globals['_ACCESSSERVICE']._serialized_start=1181
-  _globals['_ACCESSSERVICE']._serialized_end=1568
+  _globals['_NOTEREFUSALSREQUEST']._serialized_start=1181
+  _globals['_NOTEREFUSALSREQUEST']._serialized_end=1380
+  _globals['_NOTEREFUSALSREQUEST_REFUSAL']._serialized_start=1281
+  _globals['_NOTEREFUSALSREQUEST_REFUSAL']._serialized_end=1380
+  _globals['_NOTEREFUSALSRESPONSE']._serialized_start=1382
+  _globals['_NOTEREFUSALSRESPONSE']._serialized_end=1404
+  _globals['_ACCESSSERVICE']._serialized_start=1407
+  _globals['_ACCESSSERVICE']._serialized_end=1899
 # @@protoc_insertion_point(module_scope)

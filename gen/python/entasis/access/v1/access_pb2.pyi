@@ -88,3 +88,22 @@ class ListEndedSessionsResponse(_message.Message):
     ENDED_FIELD_NUMBER: _ClassVar[int]
     ended: _containers.RepeatedCompositeFieldContainer[ListEndedSessionsResponse.Ended]
     def __init__(self, ended: _Optional[_Iterable[_Union[ListEndedSessionsResponse.Ended, _Mapping]]] = ...) -> None: ...
+
+class NoteRefusalsRequest(_message.Message):
+    __slots__ = ("refusals",)
+    class Refusal(_message.Message):
+        __slots__ = ("case", "session", "address")
+        CASE_FIELD_NUMBER: _ClassVar[int]
+        SESSION_FIELD_NUMBER: _ClassVar[int]
+        ADDRESS_FIELD_NUMBER: _ClassVar[int]
+        case: str
+        session: str
+        address: str
+        def __init__(self, case: _Optional[str] = ..., session: _Optional[str] = ..., address: _Optional[str] = ...) -> None: ...
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    refusals: _containers.RepeatedCompositeFieldContainer[NoteRefusalsRequest.Refusal]
+    def __init__(self, refusals: _Optional[_Iterable[_Union[NoteRefusalsRequest.Refusal, _Mapping]]] = ...) -> None: ...
+
+class NoteRefusalsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -5,7 +5,7 @@ import warnings
 
 from entasis.access.v1 import access_pb2 as entasis_dot_access_dot_v1_dot_access__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.83.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -54,6 +54,11 @@ class AccessServiceStub:
                 request_serializer=entasis_dot_access_dot_v1_dot_access__pb2.ListEndedSessionsRequest.SerializeToString,
                 response_deserializer=entasis_dot_access_dot_v1_dot_access__pb2.ListEndedSessionsResponse.FromString,
                 _registered_method=True)
+        self.NoteRefusals = channel.unary_unary(
+                '/entasis.access.v1.AccessService/NoteRefusals',
+                request_serializer=entasis_dot_access_dot_v1_dot_access__pb2.NoteRefusalsRequest.SerializeToString,
+                response_deserializer=entasis_dot_access_dot_v1_dot_access__pb2.NoteRefusalsResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
@@ -92,6 +97,13 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def NoteRefusals(self, request, context):
+        """NoteRefusals has the engine note in its audit log what a bridge refused by itself on open connections.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -109,6 +121,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.ListEndedSessions,
                     request_deserializer=entasis_dot_access_dot_v1_dot_access__pb2.ListEndedSessionsRequest.FromString,
                     response_serializer=entasis_dot_access_dot_v1_dot_access__pb2.ListEndedSessionsResponse.SerializeToString,
+            ),
+            'NoteRefusals': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoteRefusals,
+                    request_deserializer=entasis_dot_access_dot_v1_dot_access__pb2.NoteRefusalsRequest.FromString,
+                    response_serializer=entasis_dot_access_dot_v1_dot_access__pb2.NoteRefusalsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -197,6 +214,33 @@ class AccessService:
             '/entasis.access.v1.AccessService/ListEndedSessions',
             entasis_dot_access_dot_v1_dot_access__pb2.ListEndedSessionsRequest.SerializeToString,
             entasis_dot_access_dot_v1_dot_access__pb2.ListEndedSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NoteRefusals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entasis.access.v1.AccessService/NoteRefusals',
+            entasis_dot_access_dot_v1_dot_access__pb2.NoteRefusalsRequest.SerializeToString,
+            entasis_dot_access_dot_v1_dot_access__pb2.NoteRefusalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,8 @@ class AccessServiceStub:
     """ListEndedSessions tells which of the sessions that a bridge holds are over, because a key was revoked or expired,
     an account was closed, or an address is no longer allowed. A bridge asks every few seconds.
     """
+    NoteRefusals: grpc.UnaryUnaryMultiCallable[access_pb2.NoteRefusalsRequest, access_pb2.NoteRefusalsResponse]
+    """NoteRefusals has the engine note in its audit log what a bridge refused by itself on open connections."""
 
 @typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
@@ -81,6 +83,8 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """ListEndedSessions tells which of the sessions that a bridge holds are over, because a key was revoked or expired,
     an account was closed, or an address is no longer allowed. A bridge asks every few seconds.
     """
+    NoteRefusals: aio.UnaryUnaryMultiCallable[access_pb2.NoteRefusalsRequest, access_pb2.NoteRefusalsResponse]  # type: ignore[assignment]
+    """NoteRefusals has the engine note in its audit log what a bridge refused by itself on open connections."""
 
 class AccessServiceServicer(metaclass=abc_1.ABCMeta):
     """AccessService exchanges credentials, and tells the parts of the engine that hold connections open whose they are.
@@ -123,5 +127,13 @@ class AccessServiceServicer(metaclass=abc_1.ABCMeta):
         """ListEndedSessions tells which of the sessions that a bridge holds are over, because a key was revoked or expired,
         an account was closed, or an address is no longer allowed. A bridge asks every few seconds.
         """
+
+    @abc_1.abstractmethod
+    def NoteRefusals(
+        self,
+        request: access_pb2.NoteRefusalsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[access_pb2.NoteRefusalsResponse, abc.Awaitable[access_pb2.NoteRefusalsResponse]]:
+        """NoteRefusals has the engine note in its audit log what a bridge refused by itself on open connections."""
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

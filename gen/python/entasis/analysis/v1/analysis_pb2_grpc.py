@@ -5,7 +5,7 @@ import warnings
 
 from entasis.analysis.v1 import analysis_pb2 as entasis_dot_analysis_dot_v1_dot_analysis__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.83.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

@@ -5,7 +5,7 @@ import warnings
 
 from entasis.market.v1 import market_pb2 as entasis_dot_market_dot_v1_dot_market__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.83.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

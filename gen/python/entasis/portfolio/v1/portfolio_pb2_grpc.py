@@ -5,7 +5,7 @@ import warnings
 
 from entasis.portfolio.v1 import portfolio_pb2 as entasis_dot_portfolio_dot_v1_dot_portfolio__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.83.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

@@ -11,6 +11,9 @@ __all__ = (
     "ListEndedSessionsRequestHeld",
     "ListEndedSessionsResponse",
     "ListEndedSessionsResponseEnded",
+    "NoteRefusalsRequest",
+    "NoteRefusalsRequestRefusal",
+    "NoteRefusalsResponse",
     "OpenSessionRequest",
     "OpenSessionResponse",
     "Requirement",
@@ -166,6 +169,58 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class NoteRefusalsRequest(betterproto2.Message):
+    """
+    NoteRefusalsRequest names refusals.
+    """
+
+    refusals: "list[NoteRefusalsRequestRefusal]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The refusals, in the order they were made.
+    """
+
+
+default_message_pool.register_message("entasis.access.v1", "NoteRefusalsRequest", NoteRefusalsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class NoteRefusalsRequestRefusal(betterproto2.Message):
+    """
+    One refusal.
+    """
+
+    case: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The case of the error catalogue, such as SCOPE_MISSING.
+    """
+
+    session: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The session of the connection, as OpenSession named it; empty where the client was anonymous.
+    """
+
+    address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The client's address.
+    """
+
+
+default_message_pool.register_message("entasis.access.v1", "NoteRefusalsRequest.Refusal", NoteRefusalsRequestRefusal)
+
+
+@dataclass(eq=False, repr=False)
+class NoteRefusalsResponse(betterproto2.Message):
+    """
+    NoteRefusalsResponse says that they are noted.
+    """
+
+    pass
+
+
+default_message_pool.register_message("entasis.access.v1", "NoteRefusalsResponse", NoteRefusalsResponse)
+
+
+@dataclass(eq=False, repr=False)
 class OpenSessionRequest(betterproto2.Message):
     """
     OpenSessionRequest has next to nothing: what counts are the credentials of the call.
@@ -174,6 +229,7 @@ class OpenSessionRequest(betterproto2.Message):
     refused: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     Why the bridge refuses the connection by itself, where it does; the engine counts it and notes it in the audit log.
+    From anybody else than a bridge it means nothing.
     A case of the error catalogue: CREDENTIAL_MALFORMED or ORIGIN_REFUSED.
     """
 
@@ -321,6 +377,17 @@ class AccessServiceStub:
             "/entasis.access.v1.AccessService/ListEndedSessions",
             ListEndedSessionsRequest.SerializeToString,
             ListEndedSessionsResponse.FromString,
+        )(message)
+
+    def note_refusals(self, message: "NoteRefusalsRequest") -> "NoteRefusalsResponse":
+        """
+        NoteRefusals has the engine note in its audit log what a bridge refused by itself on open connections.
+        """
+
+        return self._channel.unary_unary(
+            "/entasis.access.v1.AccessService/NoteRefusals",
+            NoteRefusalsRequest.SerializeToString,
+            NoteRefusalsResponse.FromString,
         )(message)
 
 

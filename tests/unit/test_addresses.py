@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entasis_engine.access.addresses import AddressList, address_of_peer, bucket_of, normalise
+from entasis_engine.addresses import AddressList, address_of_peer, bucket_of, normalise
 
 NO_ADDRESSES = [
     "",
