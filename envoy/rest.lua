@@ -88,6 +88,43 @@ local function fits_the_bridge(headers)
   return true
 end
 
+-- The names in a JSON object, outermost level only, in their order: the transcoder leaves out what it does not know,
+-- and takes the last of two, so the engine is told of them. In valid JSON a string before a colon is a name.
+local function names_in(text)
+  local names, depth, at = {}, 0, 1
+  while #names < 64 do
+    at = string.find(text, '["{}%[%]]', at)
+    if not at then
+      break
+    end
+    local sign = string.sub(text, at, at)
+    if sign == '"' then
+      local stop = at + 1
+      while true do
+        stop = string.find(text, '["\\]', stop)
+        if not stop or string.sub(text, stop, stop) == '"' then
+          break
+        end
+        stop = stop + 2
+      end
+      if not stop then
+        break
+      end
+      if depth == 1 and string.find(text, "^%s*:", stop + 1) then
+        local name = string.sub(text, at + 1, stop - 1)
+        names[#names + 1] = string.find(name, "^[%w_]+$") and #name <= 64 and name or "?"
+      end
+      at = stop
+    elseif sign == "{" or sign == "[" then
+      depth = depth + 1
+    else
+      depth = depth - 1
+    end
+    at = at + 1
+  end
+  return table.concat(names, ",")
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   -- local_reply_config can only compare strings, so the preference is worked out here.
@@ -132,6 +169,17 @@ function envoy_on_request(handle)
   -- The transcoder would pass the bytes on, and protobuf refuses them with an error that explains nothing.
   if string.find(path, "%%[89A-Fa-f]") and not is_utf8(percent_decoded(path)) then
     handle:respond({[":status"] = "400"}, "the path or the query is not UTF-8")
+    return
+  end
+  -- Last, since no handle of the headers outlives the wait for the body.
+  if not is_grpc and has_body and headers:get(":method") == "POST" then
+    local body = handle:body()
+    if body then
+      local names = names_in(body:getBytes(0, body:length()))
+      if names ~= "" then
+        handle:headers():replace("x-envoy-body-fields", names) -- a caller's own was removed before
+      end
+    end
   end
 end
 

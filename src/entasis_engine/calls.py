@@ -64,12 +64,16 @@ class Call:
         """Who calls; None where the call is anonymous."""
         self.address = ""
         """The caller's own address; empty for parts of the engine itself."""
+        self.suspect: Principal | None = None
+        """Whose the credentials are that were refused though they are right; for the audit log alone."""
         self.by_part = False
         """Whether it came from a part of the engine, for itself or for a caller, and is believed what it states."""
         self.bucket = ""
         """Whom the call is counted for; empty for parts of the engine that call for themselves."""
         self.original_path = ""
         """Path and query of the REST call that this was made of, as Envoy states it; empty for any other call."""
+        self.body_fields: tuple[str, ...] = ()
+        """Names in the JSON body of that REST call, as Envoy states them."""
         self.allowance: Allowance | None = None
         """What is left of the caller's requests; None for parts of the engine itself."""
         self.told: tuple[tuple[str, str], ...] = ()

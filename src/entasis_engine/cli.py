@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from dotenv import dotenv_values
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
@@ -53,8 +56,6 @@ Symbols = Annotated[str | None, typer.Option(help="Instruments to serve, such as
 Frames = Annotated[list[Path] | None, typer.Option(help="Recorded frames, in order; repeat for several files.")]
 Candles = Annotated[list[Path] | None, typer.Option(help="Candle files (btcusdt-5m-….csv.gz); repeat for several.")]
 Speed = Annotated[float | None, typer.Option(help="Speed of the market; 0 plays a recording as fast as possible.")]
-KEY_ADVICE = "made at the first start; another one: entasis keys create demo --scopes market:read"
-
 Engine = Annotated[
     str | None,
     typer.Option(
@@ -181,19 +182,21 @@ async def _up(settings: Settings, signals: _Signals) -> None:
         )
         symbol = engine.symbols[0]
         header = f"'X-API-Key: {key}'" if key else '"X-API-Key: $KEY"'
+        open_header = "" if settings.market_streams_public else f"-H {header} "
+        directly = f"{engine.grpc_port} directly{' by TLS' if settings.tls_certificate is not None else ''}"
         web = f"http://{_bracketed(settings.loopback)}:{edge.rest_port}"
         _ready(
             f"{settings.feed} market of {', '.join(engine.symbols)}, after {time.monotonic() - started:.1f} s",
-            ("Key", f"{key} (account demo; it is shown this once)" if key else KEY_ADVICE),
+            ("Key", f"{key} (account demo; it is shown this once)" if key else _key_advice(settings)),
             ("REST", f"curl -H {header} {web}/api/v1/market/price/{symbol}"),
             ("", f"curl -H {header} '{web}/api/v1/market/history/{symbol}?interval=1m&page_size=5'"),
-            ("", f"curl -N '{web}/api/v1/market/prices:stream?symbols={symbol}'"),
+            ("", f"curl -N {open_header}'{web}/api/v1/market/prices:stream?symbols={symbol}'"),
             ("WebSocket", f"ws://{_bracketed(settings.loopback)}:{edge.rest_port}/ws/market"),
             ("", f'send {{"action": "subscribe", "channel": "market", "symbols": ["{symbol}"]}}'),
             *_https(settings, edge.https_port, f"/api/v1/market/price/{symbol}", f"-H {header} "),
             (
                 "gRPC",
-                f"{_bracketed(settings.loopback)}:{edge.rest_port} through Envoy, port {engine.grpc_port} directly",
+                f"{_bracketed(settings.loopback)}:{edge.rest_port} through Envoy, port {directly}",
             ),
             ("Metrics", f"http://{_bracketed(settings.loopback)}:{metrics_port}/metrics"),
         )
@@ -302,6 +305,13 @@ async def _channel(target: str, tls: UpstreamTls | None = None) -> AsyncIterator
         yield channel
 
 
+def _key_advice(settings: Settings) -> str:
+    folder = (
+        f" --data-dir {settings.data_dir}" if settings.data_dir != Settings.model_fields["data_dir"].default else ""
+    )
+    return f"made at the first start; for another: {sys.argv[0]} keys create demo{folder}"
+
+
 def _demo_key(settings: Settings) -> str | None:
     """The key of the demo account where this is the first start, which makes it."""
     from entasis_engine.access.audit import AuditLog
@@ -367,6 +377,9 @@ def _make_room(path: Path) -> None:
     """Have a unix socket's folder, before it is listened on."""
     _require_short(path.absolute(), "--unix /path")
     path.parent.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(path)) == 0:  # listening there would take it away from whoever does
+            raise _UnusableError(f"Something listens on {path} already. End it, or choose another with --unix /path.")
 
 
 def _require_short(path: Path, option: str) -> None:
@@ -383,6 +396,7 @@ class _UnusableError(Exception):
 
 def _settings(**given: Any) -> Settings:
     """The settings, with what the command line gives in place of the environment's."""
+    _warn_of_misspelt_settings()
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
@@ -392,6 +406,15 @@ def _settings(**given: Any) -> Settings:
             told = escape(redacted(fault["msg"] + shown))
             screen.print(f"[red]ENTASIS_{name.upper()}[/]: {told}", soft_wrap=True)
         raise typer.Exit(2) from None
+
+
+def _warn_of_misspelt_settings() -> None:
+    """A setting that is not known would be ignored without a word, and an address list with it."""
+    known = {f"ENTASIS_{name.upper()}" for name in Settings.model_fields}
+    given = {name.upper() for name in (*os.environ, *dotenv_values(".env"))}
+    for name in sorted(one for one in given - known if one.startswith("ENTASIS_")):
+        (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0) or ("",)
+        screen.print(f"[yellow]{name}[/] is no setting and is ignored. Did you mean {nearest}?", soft_wrap=True)
 
 
 def _of_feed(

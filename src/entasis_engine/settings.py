@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +15,7 @@ from entasis_engine.addresses import AddressList
 JWT_SECRET_BYTES_MIN = 32
 """As long as the hash of HS256 (RFC 7518, section 3.2)."""
 
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
 RateLimit = Annotated[int, Field(ge=1, le=2**31 - 1)]  # as the contract's int32 can say it
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -232,6 +234,14 @@ class Settings(BaseSettings):
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         AddressList(value)  # raises ValueError, which says what is wrong
+        return value
+
+    @field_validator("websocket_origins")
+    @classmethod
+    def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "null" and not ORIGIN.fullmatch(origin):
+                raise ValueError(f"'{origin}' is no origin: it must be like https://desk.example.com, port included")
         return value
 
     @field_validator("jwt_secret")

@@ -273,7 +273,7 @@ def _text(text: str) -> str:
 
 def note_refusal(audit: AuditLog, call: Call, refusal: EntasisError) -> None:
     """Note that a call was refused, and whose it was as far as that was found out."""
-    principal = call.principal
+    principal = call.principal or call.suspect
     audit.refused(
         reason=refusal.entry.reason,
         case=refusal.case,

@@ -98,6 +98,12 @@ class Directory:
             raise EntasisError("KEY_ENDED")
         return key
 
+    def whose(self, text: str) -> str:
+        """The id of the key that has this text, live or not; empty where none has."""
+        parsed = keys.parse(text)
+        key = self._keys.get(parsed.id) if parsed is not None else None
+        return key.id if parsed is not None and key is not None and keys.same(parsed.digest, key.digest) else ""
+
     def is_live(self, key_id: str, now: datetime) -> bool:
         """Whether the key is neither revoked nor expired, and its account open."""
         key = self._keys.get(key_id)

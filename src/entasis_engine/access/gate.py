@@ -41,6 +41,8 @@ class Decision:
     """What came of a call."""
 
     principal: Principal | None
+    suspect: Principal | None
+    """For the audit log: whose the credentials are that were refused though they are right."""
     bucket: str
     """Whom it was counted for; empty for parts of the engine."""
     allowance: Allowance | None
@@ -101,6 +103,7 @@ class Gate:
     async def decide(self, need: Need, caller: Caller) -> Decision:
         """Decide on a call, and count it."""
         known, refusal = self._identified(caller)
+        suspect = self._suspect(caller) if refusal is not None else None
         bucket, allowance = "", None
         if known is not None or caller.address:
             bucket, rate_limit = self._counted(known, caller)
@@ -115,7 +118,7 @@ class Gate:
         principal = known.principal if known is not None else None
         if refusal is None:
             refusal = self._refusal(need, principal, caller)
-        return Decision(principal, bucket, allowance, refusal)
+        return Decision(principal, suspect, bucket, allowance, refusal)
 
     def may_stream(self, principal: Principal | None) -> bool:
         """Whether market streams are open to a caller."""
@@ -153,6 +156,17 @@ class Gate:
                 # Not counted as the key's own request: whoever has stolen it must not use up what its owner has.
                 return None, EntasisError("ADDRESS_REFUSED", address=address)
         return known, None
+
+    def _suspect(self, caller: Caller) -> Principal | None:
+        """Who has sent credentials that are right and may not be used: from here, or any more. Only what is proved."""
+        try:
+            token, key_text = _bearer(caller.authorizations), _key(caller.api_keys)
+            verified = self._tokens.verify(token, self._clock()) if token is not None else None
+        except EntasisError:
+            return None
+        key_id = verified.key_id if verified is not None else self._directory.whose(key_text or "")
+        key = self._directory.key(key_id)
+        return Principal(key.account_id, frozenset(), (key.id,)) if key is not None else None
 
     def _known(self, caller: Caller) -> _Known:
         sent = _bearer(caller.authorizations), _key(caller.api_keys)

@@ -188,18 +188,16 @@ def list_keys(
             return
         rows = [
             (
-                _shown(key.id),
+                "\n".join(filter(None, (_shown(key.id), key.label))),
                 _owner(directory, key.id),
-                key.label,
-                " ".join(_in_order(key)),
-                " ".join(key.addresses) or "any",
+                "\n".join(_in_order(key)),
+                "\n".join(key.addresses) or "any",
                 _limit(key.rate_limit),
-                _moment(key.created_at),
-                _state(key, directory, access.now),
+                _state(key, directory, access.now).replace(", ", "\n"),
             )
             for key in found
         ]
-        _print_table(("key", "account", "label", "scopes", "addresses", "limit", "created", "state"), rows)
+        _print_table(("key", "account", "scopes", "addresses", "limit", "state"), rows)
         if not rows:
             _tell(
                 "There are no such keys. Make one: entasis keys create ACCOUNT"
@@ -363,7 +361,10 @@ def _hand_over(key: ApiKey, text: str, told: str) -> None:
         raise typer.Exit(1) from None
     until = "It does not expire." if key.expires_at is None else f"It expires {_moment(key.expires_at)}."
     _tell(f"{told} {until}")
-    _tell("Its text is shown this once and stored nowhere: keep it. Callers send it as X-API-Key.")
+    _tell(
+        "Its text is shown this once and stored nowhere: keep it. Callers send it as X-API-Key; a running engine knows "
+        "it within a second or two."
+    )
 
 
 def _key_id(given: str) -> str:

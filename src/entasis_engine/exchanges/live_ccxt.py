@@ -37,7 +37,7 @@ def make_exchange(exchange_id: str, *, base_urls: Mapping[str, str], timeout_sec
     try:
         pro = importlib.import_module("ccxt.pro")
     except ImportError as error:
-        raise FeedError("the live feed needs ccxt: pip install 'entasis-engine[live]'") from error
+        raise FeedError("the live feed needs ccxt: run `make setup-extras`") from error
     if exchange_id not in pro.exchanges:
         raise FeedError(f"ccxt has no exchange {exchange_id!r} with streams")
     binance = exchange_id == "binance"

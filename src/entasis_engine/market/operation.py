@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -20,6 +20,8 @@ from entasis_engine.times import Clock, Monotonic
 log = structlog.get_logger()
 
 ADVANCE_SECONDS = 0.25
+FIRST_MINUTES_SECONDS_MAX = 5.0
+"""How long a start waits for the minutes of the last day; an exchange that is slower makes nobody wait longer."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ async def open_market(
                     for one in instruments
                 ),
             ]
+            # The volume of the last day comes from its minutes: without them it would be told wrong.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_MINUTES_SECONDS_MAX):
+                    for one in instruments:
+                        await keeper.minutes_tried(one.symbol)
             yield Market(hub, keeper, feed)
             for task in tasks:
                 task.cancel()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime
 
 from entasis.errors.v1.error_reason_pb2 import ErrorReason
@@ -18,6 +19,8 @@ from entasis_engine.market.keeper import CandleKeeper
 from entasis_engine.market.pages import HistoryPages
 
 DEPTH_DEFAULT = 10
+FIRST_FILL_SECONDS_MAX = 5.0
+"""How long a page waits after a start for the history that is still being fetched."""
 
 
 class MarketService:
@@ -27,6 +30,7 @@ class MarketService:
 
     def __init__(self, hub: Hub, keeper: CandleKeeper, *, market_now: Callable[[], datetime]) -> None:
         self._hub = hub
+        self._keeper = keeper
         self._pages = HistoryPages(keeper)
         self._market_now = market_now
 
@@ -51,6 +55,9 @@ class MarketService:
 
     async def get_history(self, request: pb.GetHistoryRequest, call: Call) -> bytes:
         instrument = self._hub.instruments.require(request.symbol)
+        with suppress(TimeoutError):  # then with what is there
+            async with asyncio.timeout(FIRST_FILL_SECONDS_MAX):
+                await self._keeper.history_tried(instrument.symbol)
         return await self._pages.read(instrument, history.plan(request, self._market_now()))
 
     def get_order_book(self, request: pb.GetOrderBookRequest, call: Call) -> bytes:

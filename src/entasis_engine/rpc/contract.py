@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote
 
@@ -83,6 +83,24 @@ class QueryRules:
                 )
             if name in self._single and seen.setdefault(name, value) != value:
                 raise field_error(name, "is given twice, with different values", "서로 다른 값이 두 번 지정되었습니다")
+
+    def check_body(self, names: Sequence[str]) -> None:
+        """Check the names in a REST call's body: what the transcoder does not know it leaves out without a word, and of
+        two it takes the last. Raises REQUEST_001.
+        """
+        seen: set[str] = set()
+        for given in names:
+            name = self._names.get(given)
+            if name is None:
+                fields = ", ".join(sorted(set(self._names.values()))) or "-"
+                raise field_error(
+                    given if given.isidentifier() else "body",
+                    f"is no field of this request, which has: {fields}",
+                    f"이 요청에 없는 필드입니다. 사용할 수 있는 필드: {fields}",
+                )
+            if name in seen:
+                raise field_error(name, "is given twice", "두 번 지정되었습니다")
+            seen.add(name)
 
     def check_request(self, original_path: str, request: Message) -> None:
         """Check that what the transcoder made of a REST call is what the path says: a body may have changed it."""

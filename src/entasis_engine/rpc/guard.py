@@ -14,6 +14,7 @@ from entasis_engine.tls import names_of
 
 CLIENT_ADDRESS = "x-client-ip"
 ORIGINAL_PATH = "x-envoy-original-path"
+BODY_FIELDS = "x-envoy-body-fields"
 NO_ADDRESS = "unknown"
 """In place of an address that is none; on no list."""
 
@@ -44,7 +45,7 @@ class AccessGuard:
         authorizations: tuple[str, ...] = ()
         api_keys: tuple[str, ...] = ()
         stated: str | None = None
-        original_path = ""
+        original_path = body_fields = ""
         for name, value in call.metadata:
             if name == "authorization":
                 authorizations += (str(value),)
@@ -54,17 +55,20 @@ class AccessGuard:
                 stated = str(value)
             elif name == ORIGINAL_PATH:
                 original_path = str(value)
+            elif name == BODY_FIELDS:
+                body_fields = str(value)
         # Our own parts state whom they call for, and how: over the unix socket, which only our user can open, or with
         # their certificate. Anybody else may write into those headers what they like.
         call.by_part = self._is_ours(call.peer, auth_context)
         if call.by_part:
             call.address = "" if stated is None else normalise(stated) or NO_ADDRESS
             call.original_path = original_path
+            call.body_fields = tuple(filter(None, body_fields.split(",")))
         else:
             call.address = address_of_peer(call.peer) or NO_ADDRESS
         caller = Caller(call.address, authorizations, api_keys)
         decision = await self._gate.decide(need, caller)
-        call.principal = decision.principal
+        call.principal, call.suspect = decision.principal, decision.suspect
         call.bucket = decision.bucket
         call.allowance = decision.allowance
         if decision.refusal is not None:

@@ -261,6 +261,7 @@ def _validated(behaviour: Callable[[Any, Call], Any], method: MethodDescriptor) 
             raise EntasisError("TOO_LARGE", limit=str(REQUEST_BYTES_MAX))
         if call.original_path:
             query_rules.check(call.original_path)
+            query_rules.check_body(call.body_fields)
         request = decode(encoded)
         if call.original_path:
             query_rules.check_request(call.original_path, request)
