@@ -596,7 +596,7 @@ def test_a_second_engine_does_not_take_the_socket(start: Start, elsewhere: Elsew
     """An engine that is told the socket of another one ends, and the other goes on."""
     socket_path = elsewhere.running.until_said(r"and unix:(\S+)")[1]
     second = start("serve", "engine", "--unix", socket_path)
-    second.until_said("Cannot go on: Cannot listen on .*--unix")
+    second.until_said("Cannot go on: Something listens on .*--unix")
     assert second.process.wait(timeout=20) == 1
     with grpc.insecure_channel(f"unix:{socket_path}") as opened:
         serves(opened)

@@ -66,7 +66,7 @@ def test_the_server_is_what_it_says(tmp_path: Path) -> None:
     leaf = made.leaves["server"].certificate
     expected = ["localhost", "engine.example.com", "*.example.org", "127.0.0.1", "::1", "192.0.2.7", "2001:db8::7"]
     assert names_in(leaf) == expected
-    verifying = PolicyBuilder().store(Store([made.authority.certificate])).time(NOW)
+    verifying = PolicyBuilder().store(Store([made.authority.certificate])).time(datetime.now(UTC))
     verifying.build_server_verifier(x509.DNSName("x.example.org")).verify(leaf, [])
 
 
@@ -75,7 +75,7 @@ def test_a_client_is_who_it_says(tmp_path: Path, name: str) -> None:
     """Each client's certificate verifies as a client's, under its own name, and not as a server's."""
     made = _make(tmp_path)
     leaf = made.leaves[name].certificate
-    builder = PolicyBuilder().store(Store([made.authority.certificate])).time(NOW)
+    builder = PolicyBuilder().store(Store([made.authority.certificate])).time(datetime.now(UTC))
     subjects = builder.build_client_verifier().verify(leaf, []).subjects
     assert [subject.value for subject in subjects or ()] == [f"{name}.entasis.internal"]
     with pytest.raises(x509.verification.VerificationError):

@@ -468,7 +468,7 @@ class TestInstruments:
     def test_without_ccxt(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without ccxt the feed says how to install it."""
         monkeypatch.setitem(sys.modules, "ccxt.pro", None)
-        with pytest.raises(FeedError, match=r"pip install 'entasis-engine\[live\]'"):
+        with pytest.raises(FeedError, match="make setup-extras"):
             LiveFeed("binance")
 
     def test_is_a_feed(self) -> None:
