@@ -279,6 +279,14 @@ function envoy_on_response(handle)
       headers:replace("content-type", "application/x-ndjson")
     end
   end
+  -- The engine names a status that gRPC has no word for.
+  local code = headers:get("x-http-code")
+  if code then
+    if headers:get(":status") == "200" then
+      headers:replace(":status", code)
+    end
+    headers:remove("x-http-code")
+  end
   -- What gRPC says in headers, REST says in the status line and the body.
   headers:remove("grpc-status")
   headers:remove("grpc-message")

@@ -13,6 +13,7 @@ from entasis_engine.exchanges.recorded import RecordedFeed
 from entasis_engine.exchanges.simulated import SimulatedFeed
 from entasis_engine.market.operation import open_market
 from entasis_engine.market.service import MarketService
+from entasis_engine.portfolio.operation import open_portfolio
 from entasis_engine.rpc.guard import AccessGuard
 from entasis_engine.rpc.pipeline import Pipeline
 from entasis_engine.rpc.server import open_server
@@ -69,9 +70,14 @@ async def open_engine(
             )
         )
         access = await stack.enter_async_context(open_access(settings, clock=clock, monotonic=monotonic))
+        portfolio = await stack.enter_async_context(open_portfolio(settings, market.hub, clock=clock))
         edge_names = settings.tls_edge_names if settings.tls_client_ca is not None else ()
         pipeline = Pipeline(
-            [MarketService(market.hub, market.keeper, market_now=feed.now), access.service],
+            [
+                MarketService(market.hub, market.keeper, market_now=feed.now),
+                portfolio.service,
+                access.service,
+            ],
             default_stages(monotonic, access.audit, log_everything=settings.access_log == "all"),
             AccessGuard(access.gate, edge_names=edge_names),
             deadline_seconds=settings.request_deadline_seconds,

@@ -64,6 +64,44 @@ CATALOGUE: Mapping[str, Entry] = {
         "{exchange} 거래소 연결에 실패하여 '{symbol}'의 실시간 데이터가 없습니다",
         retry_after_seconds=5,
     ),
+    "BALANCE_SHORT": _entry(
+        "PORT_001",
+        code_pb2.FAILED_PRECONDITION,
+        400,
+        "Insufficient balance: {required} {currency} of margin and fee are needed, {available} are free",
+        "잔고가 부족합니다. 증거금과 수수료로 {required} {currency}이(가) 필요하지만 {available}만 사용할 수 있습니다",
+    ),
+    "POSITION_LIMIT": _entry(
+        "PORT_002",
+        code_pb2.FAILED_PRECONDITION,
+        400,
+        "Position limit exceeded: at most {limit} {what}",
+        "포지션 한도를 초과했습니다. {what} 최대 {limit}",
+    ),
+    "POSITION_UNKNOWN": _entry(
+        "PORT_003", code_pb2.NOT_FOUND, 404, "There is no position '{position_id}'", "'{position_id}' 포지션이 없습니다"
+    ),
+    "POSITION_NOT_OPEN": _entry(
+        "PORT_004",
+        code_pb2.FAILED_PRECONDITION,
+        400,
+        "The position '{position_id}' is {status}, not open",
+        "'{position_id}' 포지션은 열려 있지 않습니다 ({status})",
+    ),
+    "CLOSE_TOO_LARGE": _entry(
+        "PORT_004",
+        code_pb2.FAILED_PRECONDITION,
+        400,
+        "Only {open_size} of the position is open, not {given}",
+        "포지션은 {given}이(가) 아니라 {open_size}만 열려 있습니다",
+    ),
+    "IDEMPOTENCY_MISMATCH": _entry(
+        "REQUEST_005",
+        code_pb2.ALREADY_EXISTS,
+        409,
+        "The Idempotency-Key was used for another request; use a new one",
+        "이 Idempotency-Key는 다른 요청에 이미 사용되었습니다. 새 키를 사용해 주세요",
+    ),
     "REQUEST_MALFORMED": _entry(
         "REQUEST_001", code_pb2.INVALID_ARGUMENT, 400, "Malformed request: {problem}", "잘못된 요청입니다: {problem}"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ JWT_SECRET_BYTES_MIN = 32
 """As long as the hash of HS256 (RFC 7518, section 3.2)."""
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
+PAPER_AMOUNT = re.compile(r"[A-Z0-9]{1,20}:[0-9]{1,15}(\.[0-9]{1,8})?")
 RateLimit = Annotated[int, Field(ge=1, le=2**31 - 1)]  # as the contract's int32 can say it
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -146,6 +148,26 @@ class Settings(BaseSettings):
         10.0, description="Where market streams are not public: how long a WebSocket may stay without credentials."
     )
 
+    # The portfolio.
+    paper_balance: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("USDT:100000",),
+        description="Paper money that each account begins with: CURRENCY:AMOUNT, separated by commas. Empty: none.",
+        examples=["USDT:100000,BTC:1"],
+    )
+    fee_rate: Decimal = Field(
+        Decimal("0.0005"), ge=0, lt=1, description="Fee for opening and for closing, as a share of the notional."
+    )
+    maintenance_margin_rate: Decimal = Field(
+        Decimal("0.005"),
+        gt=0,
+        le=Decimal("0.01"),
+        description="Maintenance margin, as a share of the entry notional: a position that has less is liquidated.",
+    )
+    positions_max: PositiveInt = Field(100, description="Open positions of one account.")
+    notional_max: Decimal = Field(
+        Decimal(10_000_000), gt=0, description="Notional of one account's open positions, in each quote currency."
+    )
+
     # Bounds.
     request_deadline_seconds: PositiveFloat = Field(10.0, description="Longest a unary call may take.")
     streams_per_caller_max: PositiveInt = Field(
@@ -190,6 +212,7 @@ class Settings(BaseSettings):
         "allowed_addresses",
         "websocket_origins",
         "tls_edge_names",
+        "paper_balance",
         mode="before",
     )
     @classmethod
@@ -236,6 +259,16 @@ class Settings(BaseSettings):
         AddressList(value)  # raises ValueError, which says what is wrong
         return value
 
+    @field_validator("paper_balance")
+    @classmethod
+    def _are_amounts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not PAPER_AMOUNT.fullmatch(entry):
+                raise ValueError(f"'{entry}' is no amount such as USDT:100000: a currency, a colon, at most 8 decimals")
+        if len({entry.partition(":")[0] for entry in value}) < len(value):
+            raise ValueError("names a currency twice")
+        return value
+
     @field_validator("websocket_origins")
     @classmethod
     def _are_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -258,6 +291,11 @@ class Settings(BaseSettings):
     @property
     def resolved_ledger_url(self) -> str:
         return self.ledger_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'ledger.db'}"
+
+    @property
+    def paper_amounts(self) -> dict[str, Decimal]:
+        """The paper money that each account begins with, by currency."""
+        return {currency: Decimal(amount) for currency, _, amount in (one.partition(":") for one in self.paper_balance)}
 
     @property
     def access_path(self) -> Path:

@@ -141,7 +141,10 @@ REST = [
     ("/api/v1/market/prices:stream?symbols=FOO-BAR", 404, 5, "MARKET_001", ()),
     ("/api/v1/nowhere", 404, 5, "REQUEST_002", ()),
     ("/", 404, 5, "REQUEST_002", ()),
-    ("/api/v1/portfolio/positions", 404, 5, "REQUEST_002", ()),
+    ("/api/v1/portfolio/positions/pos_0", 404, 5, "PORT_003", ()),
+    ("/api/v1/portfolio/positions?status=lost", 400, 3, "REQUEST_001", ("status",)),
+    ("/api/v1/portfolio/positions?page_token=abc", 400, 3, "REQUEST_001", ("page_token",)),
+    ("/api/v1/analysis/risk/BTC-USDT", 404, 5, "REQUEST_002", ()),
 ]
 
 
@@ -257,7 +260,7 @@ def test_a_time_may_be_written_short(up: Running, written: str) -> None:
 def test_an_unknown_rpc_is_refused_in_the_same_shape(up: Running) -> None:
     """A service that is not served answers UNIMPLEMENTED with REQUEST_002."""
     with grpc.insecure_channel(up.engine) as channel, pytest.raises(grpc.RpcError) as raised:
-        channel.unary_unary("/entasis.portfolio.v1.PortfolioService/ListPositions")(b"", timeout=20)
+        channel.unary_unary("/entasis.analysis.v1.AnalysisService/GetRisk")(b"", timeout=20)
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert dict(raised.value.trailing_metadata())["x-error-code"] == "REQUEST_002"
 

@@ -54,6 +54,20 @@ def test_the_python_example_reads_a_price(up: Running) -> None:
     assert all(isinstance(value, str) for value in price.values())
 
 
+def test_the_python_example_opens_a_position(up: Running) -> None:
+    """The Python example, whose headers stand outside the function as it has them, opens a position at leverage 1."""
+    headers = {"X-API-Key": up.key}
+    names: dict[str, Any] = {"token": "", "headers": headers}
+    exec(compile(example("rest.py", up), "rest.py", "exec"), names)
+    answer = names["create_position"]("BTC-USDT", "0.5")
+    assert list(answer) == ["position_id", "status", "timestamp"]
+    assert answer["status"] == "success"
+    held = requests.get(f"{up.web}/v1/portfolio/positions", headers=headers, timeout=20).json()["positions"]
+    assert [(one["position_id"], one["size"], one["type"], one["leverage"]) for one in held] == [
+        (answer["position_id"], "0.5", "long", "1")
+    ]
+
+
 def test_the_javascript_example_prints_prices_in_node(up: Running) -> None:
     """Node prints the snapshot and the trades after it, and nothing else."""
     node = shutil.which("node")

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from entasis.market.v1 import market_pb2 as pb
 from entasis_engine.errors import EntasisError
@@ -21,6 +23,7 @@ from entasis_engine.exchanges.feed import (
     Event,
     Instrument,
     Interval,
+    Level,
     Trade,
 )
 from entasis_engine.market import wire
@@ -36,6 +39,8 @@ SEQ_PER_MILLISECOND = 1000
 CLOSE_GRACE = timedelta(seconds=2)
 # The most keys that updates of one symbol have at once: its interruption, and candles that closed in one go.
 KEYS_PER_SYMBOL = 8
+QUOTE_LEVELS = 1000
+"""Of each side; as many as a feed keeps, or more."""
 
 LONGER = (Interval.FIVE_MINUTES, Interval.HOUR, Interval.DAY)
 
@@ -66,6 +71,18 @@ class _State:
     def candle_in_progress(self, interval: Interval) -> Candle | None:
         minute = self.minute.current
         return minute if interval is Interval.MINUTE else self.longer[interval].current(minute)
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What orders can be filled at, as of one moment."""
+
+    last_price: Decimal
+    time: datetime
+    """Of the last trade."""
+    bids: Sequence[Level]
+    """Best first; empty where there is no book."""
+    asks: Sequence[Level]
 
 
 class Hub:
@@ -172,6 +189,20 @@ class Hub:
         if not state.book.valid:
             raise _market_down(state)
         return self._encoded_book(state, depth)
+
+    def quote(self, symbol: str) -> Quote:
+        """What orders can be filled at. Raises MARKET_001 where not listed, MARKET_002 where not live."""
+        state = self._live_state(symbol)
+        if state.last is None:
+            raise _market_down(state)
+        book = state.book
+        bids, asks = (book.bids(QUOTE_LEVELS), book.asks(QUOTE_LEVELS)) if book.valid else ([], [])
+        return Quote(state.last.price, state.last.time, bids, asks)
+
+    def last_price(self, symbol: str) -> tuple[Decimal, datetime] | None:
+        """The last price, live or not, and when it was made; None where nothing was traded since the start."""
+        state = self._states.get(symbol)
+        return (state.last.price, state.last.time) if state is not None and state.last is not None else None
 
     @contextmanager
     def read_prices(self, symbols: Sequence[str], resume_after: Mapping[str, int]) -> Iterator[Mailbox]:

@@ -6,18 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from entasis.market.v1 import market_pb2 as pb
 from entasis_engine.decimals import at_scale, plain
 from entasis_engine.exchanges.feed import Candle, Instrument, Interval, Level, Trade
 from entasis_engine.market.book import OrderBook, checksum
-from entasis_engine.times import to_milliseconds
-
-
-def timestamp(moment: datetime) -> Timestamp:
-    seconds, milliseconds = divmod(to_milliseconds(moment), 1000)
-    return Timestamp(seconds=seconds, nanos=milliseconds * 1_000_000)
+from entasis_engine.times import timestamp
 
 
 def price(instrument: Instrument, last: Trade, volume: Decimal) -> pb.GetPriceResponse:

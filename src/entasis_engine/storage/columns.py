@@ -6,22 +6,29 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Text
+from sqlalchemy import BigInteger, Numeric, Text
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from entasis_engine.decimals import plain
 from entasis_engine.times import from_milliseconds, to_milliseconds
 
 
 class ExactDecimal(TypeDecorator[Decimal]):
-    """A decimal as text: SQLAlchemy's `Numeric` would be a binary float on SQLite."""
+    """A decimal with all its digits: as text on SQLite, where SQLAlchemy's `Numeric` would be a binary float, and as a
+    `numeric` without a limit on PostgreSQL, which reckons with it exactly.
+    """
 
     impl = Text
     cache_ok = True
 
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(Numeric() if dialect.name == "postgresql" else Text())
+
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
-        return None if value is None else plain(value)
+        if value is None or dialect.name == "postgresql":
+            return value
+        return plain(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
         return None if value is None else Decimal(value)

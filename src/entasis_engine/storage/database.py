@@ -1,4 +1,4 @@
-"""Opening the database. On SQLite exactly one connection writes, and readers cannot.
+"""Opening databases: the market's, and the ledger's. On SQLite exactly one connection writes, and readers cannot.
 
 SQLite before 3.51.3 may lose commits when two connections write or checkpoint one WAL file, and the Python that most
 machines have brings such a version.
@@ -6,16 +6,20 @@ machines have brings such a version.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event, make_url
+import asyncpg
+from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel import SQLModel
+
+from entasis_engine.storage import migrations
 
 try:
     import fcntl
@@ -24,6 +28,18 @@ except ImportError:  # on Windows, where one engine a file is up to the operator
 
 READERS_MAX = 4
 BUSY_TIMEOUT_SECONDS = 5.0
+CONNECT_TIMEOUT_SECONDS = 5.0
+
+# Of the ledger's writer on PostgreSQL. An engine that stops in mid-transaction, or a network that goes, must not hold
+# the locks of its owners for ever.
+LOCK_TIMEOUT_SECONDS = 5
+IDLE_TRANSACTION_SECONDS_MAX = 15
+
+SQLITE = "sqlite+aiosqlite"
+POSTGRESQL = "postgresql+asyncpg"
+
+UNREACHABLE = (OSError, PoolTimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""What it raises, beside errors of SQLAlchemy, where there is no connection to be had."""
 
 
 class DatabaseError(Exception):
@@ -48,8 +64,35 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     """
     file = _file_of(url)
     with _sole_owner(file):
-        async with _opened(file) as database:
+        # A candle lost at power loss is fetched or folded again at the next start, so it need not wait for the disk.
+        async with _opened_file(file, _prepare_with("NORMAL"), SQLModel.metadata.create_all) as database:
             yield database
+
+
+@asynccontextmanager
+async def open_ledger(url: str) -> AsyncIterator[Database]:
+    """Open the ledger's database at a SQLAlchemy URL, bring its tables up to date, and close it at the end.
+
+    A SQLite file has one owner. A PostgreSQL database may be open in any number of engines, and whichever comes first
+    changes the tables.
+
+    Raises `DatabaseError` where it cannot be opened.
+    """
+    parsed = _parsed(url)
+    if parsed.drivername == POSTGRESQL and parsed.database:
+        async with _opened_server(parsed) as database:
+            yield database
+    elif (file := _sqlite_file(parsed)) is not None:
+        with _sole_owner(file):
+            async with _opened_file(
+                file, _prepare_ledger_writer, migrations.upgrade, begin="BEGIN IMMEDIATE"
+            ) as database:
+                yield database
+    else:
+        raise DatabaseError(
+            f"ENTASIS_LEDGER_URL must be a SQLite file ({SQLITE}:///path/to/file.db) or a PostgreSQL database "
+            f"({POSTGRESQL}://user:password@host/name), not '{_without_password(url)}'."
+        )
 
 
 @contextmanager
@@ -74,13 +117,30 @@ def _sole_owner(file: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _opened(file: Path) -> AsyncIterator[Database]:
+async def _opened_file(
+    file: Path,
+    prepare: Callable[[Any, Any], None],
+    make_tables: Callable[[Connection], None],
+    *,
+    begin: str | None = None,
+) -> AsyncIterator[Database]:
+    """Open a SQLite file.
+
+    Args:
+        prepare: what to do to a new connection that writes.
+        make_tables: is given that connection, in a transaction.
+        begin: how transactions of the writer begin, where the driver is not to guess.
+    """
     writer = _connections(str(file), at_most=1)
-    event.listen(writer.sync_engine, "connect", _prepare_writer)
+    event.listen(writer.sync_engine, "connect", prepare)
+    if begin is not None:
+        event.listen(writer.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     try:
         try:
             async with writer.begin() as connection:
-                await connection.run_sync(SQLModel.metadata.create_all)
+                await connection.run_sync(make_tables)
+        except migrations.NewerError:
+            raise DatabaseError(f"{file} {_NEWER}") from None
         except SQLAlchemyError as error:
             raise DatabaseError(f"Cannot open the database {file}: {getattr(error, 'orig', None) or error}.") from error
         reader = _connections(file.as_uri(), at_most=READERS_MAX, mode="ro", uri="true")
@@ -92,17 +152,61 @@ async def _opened(file: Path) -> AsyncIterator[Database]:
         await writer.dispose()
 
 
-def _file_of(url: str) -> Path:
+@asynccontextmanager
+async def _opened_server(url: URL) -> AsyncIterator[Database]:
+    named = f"the ledger's database {url.database} at {url.host or url.query.get('host') or 'its server'}"
+    writer = _server_connections(
+        url,
+        at_most=1,
+        lock_timeout=f"{LOCK_TIMEOUT_SECONDS}s",
+        idle_in_transaction_session_timeout=f"{IDLE_TRANSACTION_SECONDS_MAX}s",
+        # An operator may have chosen others for all. What is acknowledged must be on the disk; and whoever waited for a
+        # lock must then see what was done meanwhile, which in a transaction that looks at one moment it would not.
+        synchronous_commit="on",
+        default_transaction_isolation="read committed",
+    )
     try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = URL.create("unreadable")
-    if parsed.drivername != "sqlite+aiosqlite" or not parsed.database or parsed.database == ":memory:":
+        try:
+            async with writer.begin() as connection:
+                await connection.run_sync(migrations.upgrade)
+        except migrations.NewerError:
+            raise DatabaseError(f"{named[0].upper()}{named[1:]} {_NEWER}") from None
+        except (SQLAlchemyError, *UNREACHABLE) as error:
+            cause = getattr(error, "orig", None) or error
+            reason = str(getattr(cause, "__cause__", None) or cause) or type(cause).__name__
+            raise DatabaseError(f"Cannot open {named}: {reason}. See ENTASIS_LEDGER_URL.") from error
+        reader = _server_connections(url, at_most=READERS_MAX, default_transaction_read_only="on")
+        try:
+            yield Database(writer, reader)
+        finally:
+            await reader.dispose()
+    finally:
+        await writer.dispose()
+
+
+_NEWER = "was made by a newer version of Entasis Engine. Use that version."
+
+
+def _file_of(url: str) -> Path:
+    file = _sqlite_file(_parsed(url))
+    if file is None:
         raise DatabaseError(
-            "ENTASIS_DATABASE_URL must be a SQLite file (sqlite+aiosqlite:///path/to/file.db), "
-            f"not '{_without_password(url)}'."
+            f"ENTASIS_DATABASE_URL must be a SQLite file ({SQLITE}:///path/to/file.db), not '{_without_password(url)}'."
         )
-    return Path(parsed.database).absolute()
+    return file
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError:
+        return URL.create("unreadable")
+
+
+def _sqlite_file(url: URL) -> Path | None:
+    if url.drivername != SQLITE or not url.database or url.database == ":memory:":
+        return None
+    return Path(url.database).absolute()
 
 
 def _without_password(url: str) -> str:
@@ -114,16 +218,36 @@ def _without_password(url: str) -> str:
 
 def _connections(database: str, *, at_most: int, **query: str) -> AsyncEngine:
     return create_async_engine(
-        URL.create("sqlite+aiosqlite", database=database, query=query),
+        URL.create(SQLITE, database=database, query=query),
         pool_size=at_most,
         max_overflow=0,
         connect_args={"timeout": BUSY_TIMEOUT_SECONDS},
     )
 
 
-def _prepare_writer(connection: Any, _record: Any) -> None:
+def _server_connections(url: URL, *, at_most: int, **server_settings: str) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=at_most,
+        max_overflow=0,
+        connect_args={"timeout": CONNECT_TIMEOUT_SECONDS, "server_settings": server_settings},
+        hide_parameters=True,  # of statements, in errors: they tell what owners have
+    )
+
+
+def _prepare_with(synchronous: str) -> Callable[[Any, Any], None]:
+    def prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute(f"PRAGMA synchronous={synchronous}")
+        cursor.close()
+
+    return prepare
+
+
+def _prepare_ledger_writer(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where we say so, even those that change tables
+    _prepare_with("FULL")(connection, record)  # what was acknowledged is on the disk
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    # A candle lost at power loss is fetched or folded again at the next start, so it need not wait for the disk.
-    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()

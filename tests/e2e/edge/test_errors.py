@@ -43,7 +43,7 @@ def check(response: httpx.Response, case: str, language: Language, **values: str
     [
         ("GET", "/", {}),
         ("GET", "/api/v1/nowhere", {}),
-        ("GET", "/api/v1/portfolio/positions", {}),  # in the contract, but not served
+        ("GET", "/api/v1/analysis/risk/BTC-USDT", {}),  # in the contract, but not served
         ("POST", PRICE, {}),
         ("DELETE", PRICE, {}),
         ("OPTIONS", PRICE, {}),

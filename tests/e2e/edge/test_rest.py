@@ -191,7 +191,7 @@ async def test_pages_of_any_origin_may_read(rest: httpx.AsyncClient) -> None:
     )
     read = await rest.get("/api/v1/market/price/UNKNOWN-USDT", headers=origin)
     own = await rest.get("/api/v1/nowhere", headers=origin)
-    assert (preflight.status_code, preflight.headers["access-control-allow-methods"]) == (200, "GET,POST")
+    assert (preflight.status_code, preflight.headers["access-control-allow-methods"]) == (200, "GET,POST,DELETE")
     for response in (preflight, read, own):
         assert response.headers["access-control-allow-origin"] == "https://page.example"
         assert "access-control-allow-credentials" not in response.headers

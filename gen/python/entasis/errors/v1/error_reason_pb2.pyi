@@ -11,12 +11,15 @@ class ErrorReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MARKET_002: _ClassVar[ErrorReason]
     PORT_001: _ClassVar[ErrorReason]
     PORT_002: _ClassVar[ErrorReason]
+    PORT_003: _ClassVar[ErrorReason]
+    PORT_004: _ClassVar[ErrorReason]
     AI_001: _ClassVar[ErrorReason]
     AI_002: _ClassVar[ErrorReason]
     REQUEST_001: _ClassVar[ErrorReason]
     REQUEST_002: _ClassVar[ErrorReason]
     REQUEST_003: _ClassVar[ErrorReason]
     REQUEST_004: _ClassVar[ErrorReason]
+    REQUEST_005: _ClassVar[ErrorReason]
     AUTH_001: _ClassVar[ErrorReason]
     AUTH_002: _ClassVar[ErrorReason]
     AUTH_003: _ClassVar[ErrorReason]
@@ -30,12 +33,15 @@ MARKET_001: ErrorReason
 MARKET_002: ErrorReason
 PORT_001: ErrorReason
 PORT_002: ErrorReason
+PORT_003: ErrorReason
+PORT_004: ErrorReason
 AI_001: ErrorReason
 AI_002: ErrorReason
 REQUEST_001: ErrorReason
 REQUEST_002: ErrorReason
 REQUEST_003: ErrorReason
 REQUEST_004: ErrorReason
+REQUEST_005: ErrorReason
 AUTH_001: ErrorReason
 AUTH_002: ErrorReason
 AUTH_003: ErrorReason

@@ -26,7 +26,14 @@ if _version_not_supported:
 
 
 class PortfolioServiceStub:
-    """PortfolioService opens positions and lists them. It always speaks of the caller's own account.
+    """PortfolioService opens and closes positions on paper, at the market's price, and tells what an account has. It always
+    speaks of the caller's own account: another account's position does not exist for the caller.
+
+    Writes take the header `Idempotency-Key` (gRPC: metadata of that name in lower case), 1 to 128 printable ASCII
+    characters: within 24 hours the same key with the same request gets the first answer again, with the header
+    `idempotency-replayed: true`; with another request it is REQUEST_005.
+
+    Sizes are in base currency, prices and money in quote currency, all decimal strings.
     """
 
     def __init__(self, channel):
@@ -40,29 +47,108 @@ class PortfolioServiceStub:
                 request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPositionsRequest.SerializeToString,
                 response_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPositionsResponse.FromString,
                 _registered_method=True)
+        self.GetPosition = channel.unary_unary(
+                '/entasis.portfolio.v1.PortfolioService/GetPosition',
+                request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPositionRequest.SerializeToString,
+                response_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPositionResponse.FromString,
+                _registered_method=True)
         self.CreatePosition = channel.unary_unary(
                 '/entasis.portfolio.v1.PortfolioService/CreatePosition',
                 request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.CreatePositionRequest.SerializeToString,
                 response_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.CreatePositionResponse.FromString,
                 _registered_method=True)
+        self.ClosePosition = channel.unary_unary(
+                '/entasis.portfolio.v1.PortfolioService/ClosePosition',
+                request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionRequest.SerializeToString,
+                response_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionResponse.FromString,
+                _registered_method=True)
+        self.GetBalance = channel.unary_unary(
+                '/entasis.portfolio.v1.PortfolioService/GetBalance',
+                request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetBalanceRequest.SerializeToString,
+                response_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetBalanceResponse.FromString,
+                _registered_method=True)
+        self.ListTrades = channel.unary_unary(
+                '/entasis.portfolio.v1.PortfolioService/ListTrades',
+                request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListTradesRequest.SerializeToString,
+                response_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListTradesResponse.FromString,
+                _registered_method=True)
+        self.ListLedgerEntries = channel.unary_unary(
+                '/entasis.portfolio.v1.PortfolioService/ListLedgerEntries',
+                request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesRequest.SerializeToString,
+                response_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class PortfolioServiceServicer:
-    """PortfolioService opens positions and lists them. It always speaks of the caller's own account.
+    """PortfolioService opens and closes positions on paper, at the market's price, and tells what an account has. It always
+    speaks of the caller's own account: another account's position does not exist for the caller.
+
+    Writes take the header `Idempotency-Key` (gRPC: metadata of that name in lower case), 1 to 128 printable ASCII
+    characters: within 24 hours the same key with the same request gets the first answer again, with the header
+    `idempotency-replayed: true`; with another request it is REQUEST_005.
+
+    Sizes are in base currency, prices and money in quote currency, all decimal strings.
     """
 
     def ListPositions(self, request, context):
         """ListPositions returns the account's positions, oldest first.
+
+        Errors: REQUEST_001 (status, page_token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPosition(self, request, context):
+        """GetPosition returns one position.
+
+        Errors: PORT_003 (no such position).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreatePosition(self, request, context):
-        """CreatePosition opens a position at the market's price. Over REST it answers 201.
+        """CreatePosition opens a position at the price that walking the order book gives, or at the last price where there is
+        no book. Over REST it answers 201.
 
         Errors: MARKET_001 (symbol), MARKET_002 (no live price), PORT_001 (balance), PORT_002 (limits), REQUEST_001 (size,
-        type, leverage).
+        type, leverage), REQUEST_005 (idempotency key used for another request).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClosePosition(self, request, context):
+        """ClosePosition closes a position, or a part of it, at the price that walking the order book gives.
+
+        Errors: MARKET_002 (no live price), PORT_003 (no such position), PORT_004 (not open, or less than `size` is),
+        REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBalance(self, request, context):
+        """GetBalance returns what the account has, by currency.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTrades(self, request, context):
+        """ListTrades returns the account's fills, newest first.
+
+        Errors: REQUEST_001 (page_token).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLedgerEntries(self, request, context):
+        """ListLedgerEntries returns the changes of the account's balances, newest first.
+
+        Errors: REQUEST_001 (page_token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -76,10 +162,35 @@ def add_PortfolioServiceServicer_to_server(servicer, server):
                     request_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPositionsRequest.FromString,
                     response_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListPositionsResponse.SerializeToString,
             ),
+            'GetPosition': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPosition,
+                    request_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPositionRequest.FromString,
+                    response_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPositionResponse.SerializeToString,
+            ),
             'CreatePosition': grpc.unary_unary_rpc_method_handler(
                     servicer.CreatePosition,
                     request_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.CreatePositionRequest.FromString,
                     response_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.CreatePositionResponse.SerializeToString,
+            ),
+            'ClosePosition': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClosePosition,
+                    request_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionRequest.FromString,
+                    response_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionResponse.SerializeToString,
+            ),
+            'GetBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBalance,
+                    request_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetBalanceRequest.FromString,
+                    response_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetBalanceResponse.SerializeToString,
+            ),
+            'ListTrades': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTrades,
+                    request_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListTradesRequest.FromString,
+                    response_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListTradesResponse.SerializeToString,
+            ),
+            'ListLedgerEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLedgerEntries,
+                    request_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesRequest.FromString,
+                    response_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,7 +201,14 @@ def add_PortfolioServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PortfolioService:
-    """PortfolioService opens positions and lists them. It always speaks of the caller's own account.
+    """PortfolioService opens and closes positions on paper, at the market's price, and tells what an account has. It always
+    speaks of the caller's own account: another account's position does not exist for the caller.
+
+    Writes take the header `Idempotency-Key` (gRPC: metadata of that name in lower case), 1 to 128 printable ASCII
+    characters: within 24 hours the same key with the same request gets the first answer again, with the header
+    `idempotency-replayed: true`; with another request it is REQUEST_005.
+
+    Sizes are in base currency, prices and money in quote currency, all decimal strings.
     """
 
     @staticmethod
@@ -121,6 +239,33 @@ class PortfolioService:
             _registered_method=True)
 
     @staticmethod
+    def GetPosition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entasis.portfolio.v1.PortfolioService/GetPosition',
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPositionRequest.SerializeToString,
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetPositionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreatePosition(request,
             target,
             options=(),
@@ -137,6 +282,114 @@ class PortfolioService:
             '/entasis.portfolio.v1.PortfolioService/CreatePosition',
             entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.CreatePositionRequest.SerializeToString,
             entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.CreatePositionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClosePosition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entasis.portfolio.v1.PortfolioService/ClosePosition',
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionRequest.SerializeToString,
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entasis.portfolio.v1.PortfolioService/GetBalance',
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetBalanceRequest.SerializeToString,
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTrades(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entasis.portfolio.v1.PortfolioService/ListTrades',
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListTradesRequest.SerializeToString,
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListTradesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLedgerEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entasis.portfolio.v1.PortfolioService/ListLedgerEntries',
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesRequest.SerializeToString,
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ListLedgerEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

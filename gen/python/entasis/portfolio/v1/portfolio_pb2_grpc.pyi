@@ -27,37 +27,115 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PortfolioServiceStub:
-    """PortfolioService opens positions and lists them. It always speaks of the caller's own account."""
+    """PortfolioService opens and closes positions on paper, at the market's price, and tells what an account has. It always
+    speaks of the caller's own account: another account's position does not exist for the caller.
+
+    Writes take the header `Idempotency-Key` (gRPC: metadata of that name in lower case), 1 to 128 printable ASCII
+    characters: within 24 hours the same key with the same request gets the first answer again, with the header
+    `idempotency-replayed: true`; with another request it is REQUEST_005.
+
+    Sizes are in base currency, prices and money in quote currency, all decimal strings.
+    """
 
     @typing.overload
     def __new__(cls, channel: grpc.Channel) -> _Self: ...
     @typing.overload
     def __new__(cls, channel: aio.Channel) -> PortfolioServiceAsyncStub: ...
     ListPositions: grpc.UnaryUnaryMultiCallable[portfolio_pb2.ListPositionsRequest, portfolio_pb2.ListPositionsResponse]
-    """ListPositions returns the account's positions, oldest first."""
+    """ListPositions returns the account's positions, oldest first.
+
+    Errors: REQUEST_001 (status, page_token).
+    """
+    GetPosition: grpc.UnaryUnaryMultiCallable[portfolio_pb2.GetPositionRequest, portfolio_pb2.GetPositionResponse]
+    """GetPosition returns one position.
+
+    Errors: PORT_003 (no such position).
+    """
     CreatePosition: grpc.UnaryUnaryMultiCallable[portfolio_pb2.CreatePositionRequest, portfolio_pb2.CreatePositionResponse]
-    """CreatePosition opens a position at the market's price. Over REST it answers 201.
+    """CreatePosition opens a position at the price that walking the order book gives, or at the last price where there is
+    no book. Over REST it answers 201.
 
     Errors: MARKET_001 (symbol), MARKET_002 (no live price), PORT_001 (balance), PORT_002 (limits), REQUEST_001 (size,
-    type, leverage).
+    type, leverage), REQUEST_005 (idempotency key used for another request).
+    """
+    ClosePosition: grpc.UnaryUnaryMultiCallable[portfolio_pb2.ClosePositionRequest, portfolio_pb2.ClosePositionResponse]
+    """ClosePosition closes a position, or a part of it, at the price that walking the order book gives.
+
+    Errors: MARKET_002 (no live price), PORT_003 (no such position), PORT_004 (not open, or less than `size` is),
+    REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
+    """
+    GetBalance: grpc.UnaryUnaryMultiCallable[portfolio_pb2.GetBalanceRequest, portfolio_pb2.GetBalanceResponse]
+    """GetBalance returns what the account has, by currency."""
+    ListTrades: grpc.UnaryUnaryMultiCallable[portfolio_pb2.ListTradesRequest, portfolio_pb2.ListTradesResponse]
+    """ListTrades returns the account's fills, newest first.
+
+    Errors: REQUEST_001 (page_token).
+    """
+    ListLedgerEntries: grpc.UnaryUnaryMultiCallable[portfolio_pb2.ListLedgerEntriesRequest, portfolio_pb2.ListLedgerEntriesResponse]
+    """ListLedgerEntries returns the changes of the account's balances, newest first.
+
+    Errors: REQUEST_001 (page_token).
     """
 
 @typing.type_check_only
 class PortfolioServiceAsyncStub(PortfolioServiceStub):
-    """PortfolioService opens positions and lists them. It always speaks of the caller's own account."""
+    """PortfolioService opens and closes positions on paper, at the market's price, and tells what an account has. It always
+    speaks of the caller's own account: another account's position does not exist for the caller.
+
+    Writes take the header `Idempotency-Key` (gRPC: metadata of that name in lower case), 1 to 128 printable ASCII
+    characters: within 24 hours the same key with the same request gets the first answer again, with the header
+    `idempotency-replayed: true`; with another request it is REQUEST_005.
+
+    Sizes are in base currency, prices and money in quote currency, all decimal strings.
+    """
 
     def __init__(self, channel: aio.Channel) -> None: ...
     ListPositions: aio.UnaryUnaryMultiCallable[portfolio_pb2.ListPositionsRequest, portfolio_pb2.ListPositionsResponse]  # type: ignore[assignment]
-    """ListPositions returns the account's positions, oldest first."""
+    """ListPositions returns the account's positions, oldest first.
+
+    Errors: REQUEST_001 (status, page_token).
+    """
+    GetPosition: aio.UnaryUnaryMultiCallable[portfolio_pb2.GetPositionRequest, portfolio_pb2.GetPositionResponse]  # type: ignore[assignment]
+    """GetPosition returns one position.
+
+    Errors: PORT_003 (no such position).
+    """
     CreatePosition: aio.UnaryUnaryMultiCallable[portfolio_pb2.CreatePositionRequest, portfolio_pb2.CreatePositionResponse]  # type: ignore[assignment]
-    """CreatePosition opens a position at the market's price. Over REST it answers 201.
+    """CreatePosition opens a position at the price that walking the order book gives, or at the last price where there is
+    no book. Over REST it answers 201.
 
     Errors: MARKET_001 (symbol), MARKET_002 (no live price), PORT_001 (balance), PORT_002 (limits), REQUEST_001 (size,
-    type, leverage).
+    type, leverage), REQUEST_005 (idempotency key used for another request).
+    """
+    ClosePosition: aio.UnaryUnaryMultiCallable[portfolio_pb2.ClosePositionRequest, portfolio_pb2.ClosePositionResponse]  # type: ignore[assignment]
+    """ClosePosition closes a position, or a part of it, at the price that walking the order book gives.
+
+    Errors: MARKET_002 (no live price), PORT_003 (no such position), PORT_004 (not open, or less than `size` is),
+    REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
+    """
+    GetBalance: aio.UnaryUnaryMultiCallable[portfolio_pb2.GetBalanceRequest, portfolio_pb2.GetBalanceResponse]  # type: ignore[assignment]
+    """GetBalance returns what the account has, by currency."""
+    ListTrades: aio.UnaryUnaryMultiCallable[portfolio_pb2.ListTradesRequest, portfolio_pb2.ListTradesResponse]  # type: ignore[assignment]
+    """ListTrades returns the account's fills, newest first.
+
+    Errors: REQUEST_001 (page_token).
+    """
+    ListLedgerEntries: aio.UnaryUnaryMultiCallable[portfolio_pb2.ListLedgerEntriesRequest, portfolio_pb2.ListLedgerEntriesResponse]  # type: ignore[assignment]
+    """ListLedgerEntries returns the changes of the account's balances, newest first.
+
+    Errors: REQUEST_001 (page_token).
     """
 
 class PortfolioServiceServicer(metaclass=abc_1.ABCMeta):
-    """PortfolioService opens positions and lists them. It always speaks of the caller's own account."""
+    """PortfolioService opens and closes positions on paper, at the market's price, and tells what an account has. It always
+    speaks of the caller's own account: another account's position does not exist for the caller.
+
+    Writes take the header `Idempotency-Key` (gRPC: metadata of that name in lower case), 1 to 128 printable ASCII
+    characters: within 24 hours the same key with the same request gets the first answer again, with the header
+    `idempotency-replayed: true`; with another request it is REQUEST_005.
+
+    Sizes are in base currency, prices and money in quote currency, all decimal strings.
+    """
 
     @abc_1.abstractmethod
     def ListPositions(
@@ -65,7 +143,21 @@ class PortfolioServiceServicer(metaclass=abc_1.ABCMeta):
         request: portfolio_pb2.ListPositionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[portfolio_pb2.ListPositionsResponse, abc.Awaitable[portfolio_pb2.ListPositionsResponse]]:
-        """ListPositions returns the account's positions, oldest first."""
+        """ListPositions returns the account's positions, oldest first.
+
+        Errors: REQUEST_001 (status, page_token).
+        """
+
+    @abc_1.abstractmethod
+    def GetPosition(
+        self,
+        request: portfolio_pb2.GetPositionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[portfolio_pb2.GetPositionResponse, abc.Awaitable[portfolio_pb2.GetPositionResponse]]:
+        """GetPosition returns one position.
+
+        Errors: PORT_003 (no such position).
+        """
 
     @abc_1.abstractmethod
     def CreatePosition(
@@ -73,10 +165,53 @@ class PortfolioServiceServicer(metaclass=abc_1.ABCMeta):
         request: portfolio_pb2.CreatePositionRequest,
         context: _ServicerContext,
     ) -> typing.Union[portfolio_pb2.CreatePositionResponse, abc.Awaitable[portfolio_pb2.CreatePositionResponse]]:
-        """CreatePosition opens a position at the market's price. Over REST it answers 201.
+        """CreatePosition opens a position at the price that walking the order book gives, or at the last price where there is
+        no book. Over REST it answers 201.
 
         Errors: MARKET_001 (symbol), MARKET_002 (no live price), PORT_001 (balance), PORT_002 (limits), REQUEST_001 (size,
-        type, leverage).
+        type, leverage), REQUEST_005 (idempotency key used for another request).
+        """
+
+    @abc_1.abstractmethod
+    def ClosePosition(
+        self,
+        request: portfolio_pb2.ClosePositionRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[portfolio_pb2.ClosePositionResponse, abc.Awaitable[portfolio_pb2.ClosePositionResponse]]:
+        """ClosePosition closes a position, or a part of it, at the price that walking the order book gives.
+
+        Errors: MARKET_002 (no live price), PORT_003 (no such position), PORT_004 (not open, or less than `size` is),
+        REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
+        """
+
+    @abc_1.abstractmethod
+    def GetBalance(
+        self,
+        request: portfolio_pb2.GetBalanceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[portfolio_pb2.GetBalanceResponse, abc.Awaitable[portfolio_pb2.GetBalanceResponse]]:
+        """GetBalance returns what the account has, by currency."""
+
+    @abc_1.abstractmethod
+    def ListTrades(
+        self,
+        request: portfolio_pb2.ListTradesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[portfolio_pb2.ListTradesResponse, abc.Awaitable[portfolio_pb2.ListTradesResponse]]:
+        """ListTrades returns the account's fills, newest first.
+
+        Errors: REQUEST_001 (page_token).
+        """
+
+    @abc_1.abstractmethod
+    def ListLedgerEntries(
+        self,
+        request: portfolio_pb2.ListLedgerEntriesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[portfolio_pb2.ListLedgerEntriesResponse, abc.Awaitable[portfolio_pb2.ListLedgerEntriesResponse]]:
+        """ListLedgerEntries returns the changes of the account's balances, newest first.
+
+        Errors: REQUEST_001 (page_token).
         """
 
 def add_PortfolioServiceServicer_to_server(servicer: PortfolioServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

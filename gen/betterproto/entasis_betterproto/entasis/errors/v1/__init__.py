@@ -54,6 +54,20 @@ class ErrorReason(betterproto2.Enum):
     Example: the 101st position is opened where 100 are allowed.
     """
 
+    PORT_003 = 19
+    """
+    There is no such position, or it is another account's (NOT_FOUND, 404).
+    Metadata: `position_id`.
+    Example: `GET /api/v1/portfolio/positions/pos_0`.
+    """
+
+    PORT_004 = 20
+    """
+    The position cannot be closed so: it is not open, or less of it is (FAILED_PRECONDITION, 400).
+    Metadata: `position_id`, and `open_size` where less is open.
+    Example: a position that was liquidated is closed.
+    """
+
     AI_001 = 5
     """
     The model could not be loaded: it is missing, damaged or still in training (UNAVAILABLE, 503).
@@ -91,6 +105,12 @@ class ErrorReason(betterproto2.Enum):
     """
     The headers are too large (OUT_OF_RANGE, 431).
     Example: a request with 100 KiB of cookies.
+    """
+
+    REQUEST_005 = 21
+    """
+    The Idempotency-Key was used for another request in the last 24 hours (ALREADY_EXISTS, 409).
+    Example: a position of another size is opened with the key of the one before.
     """
 
     AUTH_001 = 11

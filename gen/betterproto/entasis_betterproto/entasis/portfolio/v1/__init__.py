@@ -4,12 +4,25 @@
 # This file has been @generated
 
 __all__ = (
+    "Balance",
+    "ClosePositionRequest",
+    "ClosePositionResponse",
     "CreatePositionRequest",
     "CreatePositionResponse",
+    "GetBalanceRequest",
+    "GetBalanceResponse",
+    "GetPositionRequest",
+    "GetPositionResponse",
+    "LedgerEntry",
+    "ListLedgerEntriesRequest",
+    "ListLedgerEntriesResponse",
     "ListPositionsRequest",
     "ListPositionsResponse",
+    "ListTradesRequest",
+    "ListTradesResponse",
     "PortfolioServiceStub",
     "Position",
+    "Trade",
 )
 
 import datetime
@@ -22,6 +35,118 @@ from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class Balance(betterproto2.Message):
+    """
+    Balance is what an account has of one currency.
+    """
+
+    currency: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The currency, such as `USDT`.
+    """
+
+    balance: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Free and used margin together.
+    """
+
+    equity: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Balance and unrealised profit or loss together.
+    """
+
+    free_margin: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    What new positions can be opened with.
+    """
+
+    used_margin: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    What is held for open positions.
+    """
+
+    unrealised_pnl: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Profit or loss of all open positions at the last prices.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "Balance", Balance)
+
+
+@dataclass(eq=False, repr=False)
+class ClosePositionRequest(betterproto2.Message):
+    """
+    ClosePositionRequest closes a position.
+    """
+
+    position_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The position, such as `pos_123456`.
+    """
+
+    size: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Size to close, in base currency: a positive multiple of the lot size, and no more than is open. Left out, all.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "ClosePositionRequest", ClosePositionRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ClosePositionResponse(betterproto2.Message):
+    """
+    ClosePositionResponse says what was closed.
+    """
+
+    position_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The position, such as `pos_123456`.
+    """
+
+    status: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Always `success`.
+    """
+
+    timestamp: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When it was closed.
+    """
+
+    size: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Size that was closed, in base currency.
+    """
+
+    price: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Average price of that, in quote currency.
+    """
+
+    realised_pnl: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Profit or loss of that before the fee, in quote currency.
+    """
+
+    fee: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Fee for it, in quote currency.
+    """
+
+    open_size: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    Size that is still open, in base currency.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "ClosePositionResponse", ClosePositionResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -82,6 +207,151 @@ default_message_pool.register_message("entasis.portfolio.v1", "CreatePositionRes
 
 
 @dataclass(eq=False, repr=False)
+class GetBalanceRequest(betterproto2.Message):
+    """
+    GetBalanceRequest is empty: the caller's account is meant.
+    """
+
+    pass
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "GetBalanceRequest", GetBalanceRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetBalanceResponse(betterproto2.Message):
+    """
+    GetBalanceResponse is what the account has.
+    """
+
+    balances: "list[Balance]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    One balance per currency, by name.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "GetBalanceResponse", GetBalanceResponse)
+
+
+@dataclass(eq=False, repr=False)
+class GetPositionRequest(betterproto2.Message):
+    """
+    GetPositionRequest names a position.
+    """
+
+    position_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The position, such as `pos_123456`.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "GetPositionRequest", GetPositionRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetPositionResponse(betterproto2.Message):
+    """
+    GetPositionResponse is the position.
+    """
+
+    position: "Position | None" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    The position.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "GetPositionResponse", GetPositionResponse)
+
+
+@dataclass(eq=False, repr=False)
+class LedgerEntry(betterproto2.Message):
+    """
+    LedgerEntry is a change of one of the account's balances. A transaction has several, of which those on the house's
+    side are not shown; over all sides its entries sum to zero in each currency.
+    """
+
+    transaction_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The transaction it is part of, such as `txn_123456`.
+    """
+
+    kind: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    What the transaction was: `deposit`, `withdrawal`, `open`, `close` or `liquidation`.
+    """
+
+    position_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The position that it was for; empty where none.
+    """
+
+    account: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Which balance: `free` or `margin`.
+    """
+
+    currency: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    The currency, such as `USDT`.
+    """
+
+    amount: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    What was added to the balance; negative where something was taken.
+    """
+
+    timestamp: "datetime.datetime | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "LedgerEntry", LedgerEntry)
+
+
+@dataclass(eq=False, repr=False)
+class ListLedgerEntriesRequest(betterproto2.Message):
+    """
+    ListLedgerEntriesRequest says which entries are wanted.
+    """
+
+    page_size: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    """
+    Most entries on one page. Left out, 500; more than 1000 is lowered to 1000.
+    """
+
+    page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    `next_page_token` of the page before; empty for the first.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "ListLedgerEntriesRequest", ListLedgerEntriesRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListLedgerEntriesResponse(betterproto2.Message):
+    """
+    ListLedgerEntriesResponse is a page of ledger entries.
+    """
+
+    entries: "list[LedgerEntry]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The entries, newest first.
+    """
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Leads to the next page; empty at the end.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "ListLedgerEntriesResponse", ListLedgerEntriesResponse)
+
+
+@dataclass(eq=False, repr=False)
 class ListPositionsRequest(betterproto2.Message):
     """
     ListPositionsRequest says which positions are wanted.
@@ -89,7 +359,17 @@ class ListPositionsRequest(betterproto2.Message):
 
     status: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    `open`, `closed` or `all`. Left out, `open`.
+    `open`, `closed` or `all`. Left out, `open`. Liquidated positions are among the closed ones.
+    """
+
+    page_size: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    Most positions on one page. Left out, 500; more than 1000 is lowered to 1000.
+    """
+
+    page_token: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    `next_page_token` of the page before; empty for the first. The other fields must be as they were.
     """
 
 
@@ -99,7 +379,7 @@ default_message_pool.register_message("entasis.portfolio.v1", "ListPositionsRequ
 @dataclass(eq=False, repr=False)
 class ListPositionsResponse(betterproto2.Message):
     """
-    ListPositionsResponse is the account's positions.
+    ListPositionsResponse is a page of the account's positions.
     """
 
     positions: "list[Position]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -107,14 +387,64 @@ class ListPositionsResponse(betterproto2.Message):
     The positions, oldest first.
     """
 
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Leads to the next page; empty at the end.
+    """
+
 
 default_message_pool.register_message("entasis.portfolio.v1", "ListPositionsResponse", ListPositionsResponse)
 
 
 @dataclass(eq=False, repr=False)
+class ListTradesRequest(betterproto2.Message):
+    """
+    ListTradesRequest says which fills are wanted.
+    """
+
+    position_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Only fills of this position. Left out, of all.
+    """
+
+    page_size: "int" = betterproto2.field(2, betterproto2.TYPE_INT32)
+    """
+    Most fills on one page. Left out, 500; more than 1000 is lowered to 1000.
+    """
+
+    page_token: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    `next_page_token` of the page before; empty for the first. The other fields must be as they were.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "ListTradesRequest", ListTradesRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListTradesResponse(betterproto2.Message):
+    """
+    ListTradesResponse is a page of fills.
+    """
+
+    trades: "list[Trade]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The fills, newest first.
+    """
+
+    next_page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Leads to the next page; empty at the end.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "ListTradesResponse", ListTradesResponse)
+
+
+@dataclass(eq=False, repr=False)
 class Position(betterproto2.Message):
     """
-    Position is a size of one instrument, held long or short.
+    Position is a size of one instrument, held long or short on isolated margin.
     """
 
     symbol: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -124,7 +454,7 @@ class Position(betterproto2.Message):
 
     size: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Size in base currency, positive for long and short alike.
+    Size that is open, in base currency, positive for long and short alike; of a closed position, what it had been.
     """
 
     entry_price: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -134,12 +464,12 @@ class Position(betterproto2.Message):
 
     current_price: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    Last price of the instrument, in quote currency.
+    Last price of the instrument, in quote currency; of a closed position, the average price it was closed at.
     """
 
     pnl: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    Unrealised profit or loss, in quote currency; of a closed position, the realised one.
+    Unrealised profit or loss of what is open, in quote currency; of a closed position, the realised one.
     """
 
     timestamp: "datetime.datetime | None" = betterproto2.field(
@@ -166,16 +496,125 @@ class Position(betterproto2.Message):
 
     status: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
     """
-    `open` or `closed`.
+    `open`, `closed` or `liquidated`.
+    """
+
+    margin: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
+    """
+    Margin held for what is open, in quote currency.
+    """
+
+    liquidation_price: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    The price that liquidates it, in quote currency: for a long (entry notional - (margin - maintenance margin)) / size,
+    for a short with plus, where the maintenance margin is a share of the entry notional. Empty once it is not open.
+    """
+
+    realised_pnl: "str" = betterproto2.field(13, betterproto2.TYPE_STRING)
+    """
+    Profit or loss of the parts that were closed, before fees, in quote currency.
+    """
+
+    fees: "str" = betterproto2.field(14, betterproto2.TYPE_STRING)
+    """
+    Fees paid so far, in quote currency.
+    """
+
+    open_time: "datetime.datetime | None" = betterproto2.field(
+        15, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When it was opened.
+    """
+
+    close_time: "datetime.datetime | None" = betterproto2.field(
+        16, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When the last part was closed, or the position liquidated; not set while it is open.
     """
 
 
 default_message_pool.register_message("entasis.portfolio.v1", "Position", Position)
 
 
+@dataclass(eq=False, repr=False)
+class Trade(betterproto2.Message):
+    """
+    Trade is a fill: a position was opened, closed in whole or part, or liquidated.
+    """
+
+    trade_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Identifies the fill, such as `trd_123456`.
+    """
+
+    position_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The position, such as `pos_123456`.
+    """
+
+    symbol: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The instrument, such as `BTC-USDT`.
+    """
+
+    type: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    `long` or `short`: the position's.
+    """
+
+    kind: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    `open`, `close` or `liquidation`.
+    """
+
+    size: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Size, in base currency.
+    """
+
+    price: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Average price, in quote currency.
+    """
+
+    notional: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    Price times size, summed over the levels of the book that were taken, in quote currency.
+    """
+
+    fee: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    Fee, in quote currency.
+    """
+
+    realised_pnl: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    Profit or loss that the fill realised before the fee, in quote currency; 0 for an opening.
+    """
+
+    timestamp: "datetime.datetime | None" = betterproto2.field(
+        11, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When it happened.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "Trade", Trade)
+
+
 class PortfolioServiceStub:
     """
-    PortfolioService opens positions and lists them. It always speaks of the caller's own account.
+    PortfolioService opens and closes positions on paper, at the market's price, and tells what an account has. It always
+    speaks of the caller's own account: another account's position does not exist for the caller.
+
+    Writes take the header `Idempotency-Key` (gRPC: metadata of that name in lower case), 1 to 128 printable ASCII
+    characters: within 24 hours the same key with the same request gets the first answer again, with the header
+    `idempotency-replayed: true`; with another request it is REQUEST_005.
+
+    Sizes are in base currency, prices and money in quote currency, all decimal strings.
     """
 
     def __init__(self, channel: grpc.Channel):
@@ -184,6 +623,8 @@ class PortfolioServiceStub:
     def list_positions(self, message: "ListPositionsRequest") -> "ListPositionsResponse":
         """
         ListPositions returns the account's positions, oldest first.
+
+        Errors: REQUEST_001 (status, page_token).
         """
 
         return self._channel.unary_unary(
@@ -192,18 +633,86 @@ class PortfolioServiceStub:
             ListPositionsResponse.FromString,
         )(message)
 
+    def get_position(self, message: "GetPositionRequest") -> "GetPositionResponse":
+        """
+        GetPosition returns one position.
+
+        Errors: PORT_003 (no such position).
+        """
+
+        return self._channel.unary_unary(
+            "/entasis.portfolio.v1.PortfolioService/GetPosition",
+            GetPositionRequest.SerializeToString,
+            GetPositionResponse.FromString,
+        )(message)
+
     def create_position(self, message: "CreatePositionRequest") -> "CreatePositionResponse":
         """
-        CreatePosition opens a position at the market's price. Over REST it answers 201.
+        CreatePosition opens a position at the price that walking the order book gives, or at the last price where there is
+        no book. Over REST it answers 201.
 
         Errors: MARKET_001 (symbol), MARKET_002 (no live price), PORT_001 (balance), PORT_002 (limits), REQUEST_001 (size,
-        type, leverage).
+        type, leverage), REQUEST_005 (idempotency key used for another request).
         """
 
         return self._channel.unary_unary(
             "/entasis.portfolio.v1.PortfolioService/CreatePosition",
             CreatePositionRequest.SerializeToString,
             CreatePositionResponse.FromString,
+        )(message)
+
+    def close_position(self, message: "ClosePositionRequest") -> "ClosePositionResponse":
+        """
+        ClosePosition closes a position, or a part of it, at the price that walking the order book gives.
+
+        Errors: MARKET_002 (no live price), PORT_003 (no such position), PORT_004 (not open, or less than `size` is),
+        REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
+        """
+
+        return self._channel.unary_unary(
+            "/entasis.portfolio.v1.PortfolioService/ClosePosition",
+            ClosePositionRequest.SerializeToString,
+            ClosePositionResponse.FromString,
+        )(message)
+
+    def get_balance(self, message: "GetBalanceRequest | None" = None) -> "GetBalanceResponse":
+        """
+        GetBalance returns what the account has, by currency.
+        """
+
+        if message is None:
+            message = GetBalanceRequest()
+
+        return self._channel.unary_unary(
+            "/entasis.portfolio.v1.PortfolioService/GetBalance",
+            GetBalanceRequest.SerializeToString,
+            GetBalanceResponse.FromString,
+        )(message)
+
+    def list_trades(self, message: "ListTradesRequest") -> "ListTradesResponse":
+        """
+        ListTrades returns the account's fills, newest first.
+
+        Errors: REQUEST_001 (page_token).
+        """
+
+        return self._channel.unary_unary(
+            "/entasis.portfolio.v1.PortfolioService/ListTrades",
+            ListTradesRequest.SerializeToString,
+            ListTradesResponse.FromString,
+        )(message)
+
+    def list_ledger_entries(self, message: "ListLedgerEntriesRequest") -> "ListLedgerEntriesResponse":
+        """
+        ListLedgerEntries returns the changes of the account's balances, newest first.
+
+        Errors: REQUEST_001 (page_token).
+        """
+
+        return self._channel.unary_unary(
+            "/entasis.portfolio.v1.PortfolioService/ListLedgerEntries",
+            ListLedgerEntriesRequest.SerializeToString,
+            ListLedgerEntriesResponse.FromString,
         )(message)
 
 
