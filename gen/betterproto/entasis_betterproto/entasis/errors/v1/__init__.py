@@ -64,7 +64,7 @@ class ErrorReason(betterproto2.Enum):
     PORT_004 = 20
     """
     The position cannot be closed so: it is not open, or less of it is (FAILED_PRECONDITION, 400).
-    Metadata: `position_id`, and `open_size` where less is open.
+    Metadata: `position_id` and `status`, or `open_size` and `given` where less is open.
     Example: a position that was liquidated is closed.
     """
 
