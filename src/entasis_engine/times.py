@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 
@@ -31,12 +29,6 @@ def from_milliseconds(milliseconds: int) -> datetime:
 def to_milliseconds(moment: datetime) -> int:
     """Whole milliseconds since 1970-01-01T00:00:00Z, rounded down."""
     return (moment - EPOCH) // MILLISECOND
-
-
-def timestamp(moment: datetime) -> Timestamp:
-    """The time as Protobuf has it."""
-    seconds, milliseconds = divmod(to_milliseconds(moment), 1000)
-    return Timestamp(seconds=seconds, nanos=milliseconds * 1_000_000)
 
 
 def isoformat(moment: datetime) -> str:

@@ -10,7 +10,7 @@ from entasis.market.v1 import market_pb2 as pb
 from entasis_engine.decimals import at_scale, plain
 from entasis_engine.exchanges.feed import Candle, Instrument, Interval, Level, Trade
 from entasis_engine.market.book import OrderBook, checksum
-from entasis_engine.times import timestamp
+from entasis_engine.protobuf import timestamp
 
 
 def price(instrument: Instrument, last: Trade, volume: Decimal) -> pb.GetPriceResponse:

@@ -38,7 +38,7 @@ from entasis_engine.portfolio.positions import (
     Status,
 )
 from entasis_engine.portfolio.store import LedgerStore, LedgerUnavailableError, PageTokenError
-from entasis_engine.times import timestamp
+from entasis_engine.protobuf import timestamp
 
 SUCCESS = "success"
 PAGE_SIZE_DEFAULT = 500

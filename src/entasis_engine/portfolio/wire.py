@@ -13,7 +13,7 @@ from entasis_engine.exchanges.feed import Instrument
 from entasis_engine.portfolio.ledger import AccountKind
 from entasis_engine.portfolio.positions import Position, Status
 from entasis_engine.portfolio.store import Holdings, LedgerEntry, Trade
-from entasis_engine.times import timestamp
+from entasis_engine.protobuf import timestamp
 
 MONEY_SCALE = 2
 """Digits that money prints with at least, where no instrument says."""
