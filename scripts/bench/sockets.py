@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import websockets
 
-from scripts.bench.processes import Program, entasis, running
+from scripts.bench.processes import Program, entasis, make_key, running
 
 CLIENTS = 1000
 STALLED = 1
@@ -94,6 +94,7 @@ def ours(tick: Callable[[], None]) -> Delivery:
     """`entasis up`, Envoy included, on the recorded trades of BTC-USDT at eleven times their speed."""
     frames = ",".join(str(file) for file in recordings())
     with tempfile.TemporaryDirectory() as data:
+        key = make_key(Path(data))
         arguments, environment = entasis(
             Path(data),
             "up",
@@ -107,12 +108,12 @@ def ours(tick: Callable[[], None]) -> Delivery:
         with running(arguments, "Ctrl-C ends it", **environment) as program:
             address = program.find(r"http://(\S+?)/api")
             clients = Clients(address, CLIENTS + STALLED, STALLED, SUBSCRIBE)
-            delivery = _follow(program, clients, address, tick)
+            delivery = _follow(program, clients, address, key, tick)
             clients.end()
             return delivery
 
 
-def _follow(program: Program, clients: Clients, address: str, tick: Callable[[], None]) -> Delivery:
+def _follow(program: Program, clients: Clients, address: str, key: str, tick: Callable[[], None]) -> Delivery:
     names = ("entasis", "envoy")
     start, first = time.monotonic(), clients.report()
     cpu = {name: program.cpu_seconds(name) for name in names}
@@ -127,7 +128,8 @@ def _follow(program: Program, clients: Clients, address: str, tick: Callable[[],
     last = settled(clients)
     used = {name: program.cpu_seconds(name) - cpu[name] for name in names}
     delivered = last["messages"] - first["messages"]
-    price = json.loads(urllib.request.urlopen(f"http://{address}/api/v1/market/price/BTC-USDT", timeout=10).read())
+    asked = urllib.request.Request(f"http://{address}/api/v1/market/price/BTC-USDT", headers={"X-API-Key": key})
+    price = json.loads(urllib.request.urlopen(asked, timeout=10).read())
     values = [json.loads(text) for text in last["last"]]
     return Delivery(
         seconds,
