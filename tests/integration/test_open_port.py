@@ -123,7 +123,9 @@ async def test_reflection_and_health_are_bounded_as_streams(tmp_path: Path, monk
             for _ in range(count):
                 yield reflection_pb2.ServerReflectionRequest(list_services="")
 
-        assert len([answer async for answer in reflection.ServerReflectionInfo(asked(5))]) == 5
+        call = reflection.ServerReflectionInfo(asked(5))
+        assert len([answer async for answer in call]) == 5
+        assert dict(await call.trailing_metadata())["x-ratelimit-limit"] == "1000"
         assert (await _error(reflection.ServerReflectionInfo(asked(6))))[1] == "LIMIT_002"
         watch = health_pb2_grpc.HealthStub(port.channel).Watch(health_pb2.HealthCheckRequest())
         await watch.read()

@@ -136,26 +136,27 @@ class Gate:
         if principal.signer and not self._tokens.knows(principal.signer):
             return EntasisError("TOKEN_INVALID")
         lists = [self._list_of(key) for key_id in principal.key_ids if (key := self._directory.key(key_id))]
-        if not all(one.allows(address) for one in (self._allowed, *lists)):
-            return EntasisError("ADDRESS_REFUSED", address=address)
-        return None
+        return self._misplaced(address) or _off_list(address, lists)
 
     def _identified(self, caller: Caller) -> tuple[_Known | None, EntasisError | None]:
-        if caller.address and not self._allowed.allows(caller.address):
-            return None, EntasisError("ADDRESS_REFUSED", address=caller.address)
+        if (refusal := self._misplaced(caller.address)) is not None:
+            return None, refusal
         if not caller.authorizations and not caller.api_keys:
             return None, None
         try:
             known = self._known(caller)
         except EntasisError as error:
             return None, error
-        # A local caller, over the unix socket.
-        address = caller.address or LOOPBACK
-        for one in known.lists:
-            if not one.allows(address):
-                # Not counted as the key's own request: whoever has stolen it must not use up what its owner has.
-                return None, EntasisError("ADDRESS_REFUSED", address=address)
+        if (refusal := _off_list(caller.address, known.lists)) is not None:
+            # Not counted as the key's own request: whoever has stolen it must not use up what its owner has.
+            return None, refusal
         return known, None
+
+    def _misplaced(self, address: str) -> EntasisError | None:
+        """Why nobody at all may call from there; None where they may. Parts of the engine have no address."""
+        if address and not self._allowed.allows(address):
+            return EntasisError("ADDRESS_REFUSED", address=address)
+        return None
 
     def _suspect(self, caller: Caller) -> Principal | None:
         """Who has sent credentials that are right and may not be used: from here, or any more. Only what is proved."""
@@ -242,7 +243,8 @@ class Gate:
                 return None
             if need.public and (self._public or not caller.address):
                 return None
-            return EntasisError("CREDENTIAL_MISSING") if principal is None else _lacking(need.scope)
+            missing = principal is None
+            return EntasisError("CREDENTIAL_MISSING") if missing else EntasisError("SCOPE_MISSING", scope=need.scope)
         if need.api_key:
             return None if principal is not None and caller.api_keys else EntasisError("KEY_NEEDED")
         if need.internal:
@@ -250,8 +252,12 @@ class Gate:
         return None
 
 
-def _lacking(scope: str) -> EntasisError:
-    return EntasisError("SCOPE_MISSING", scope=scope)
+def _off_list(address: str, lists: Iterable[AddressList]) -> EntasisError | None:
+    """Why a key may not be used from there; None where it may."""
+    address = address or LOOPBACK  # a local caller, over the unix socket
+    if all(one.allows(address) for one in lists):
+        return None
+    return EntasisError("ADDRESS_REFUSED", address=address)
 
 
 def _bearer(authorizations: tuple[str, ...]) -> str | None:

@@ -69,7 +69,8 @@ class Pipeline(grpc.GenericRpcHandler):
             deadline_seconds: longest that a unary call may take.
             streams_max: open streams of one caller.
 
-        Raises `UndeclaredError` for an RPC whose contract does not say who may call it."""
+        Raises `UndeclaredError` for an RPC whose contract does not say who may call it.
+        """
         self.service_names = [servicer.DESCRIPTOR.full_name for servicer in servicers]
         self._stages = stages
         self._guard = guard
@@ -133,9 +134,7 @@ class Pipeline(grpc.GenericRpcHandler):
             call = Call(method, context.invocation_metadata() or (), context.peer())
             answer: Any = b""
             try:
-                for stage in self._stages:
-                    stage.start(call)
-                await self._guard.admit(call, need, context.auth_context)
+                await self._admit(call, need, context)
                 answer = behaviour(request, call)
                 if asyncio.iscoroutine(answer):
                     async with asyncio.timeout(self._deadline_seconds):
@@ -166,9 +165,7 @@ class Pipeline(grpc.GenericRpcHandler):
             try:
                 if self._draining:
                     raise EntasisError("UNAVAILABLE")
-                for stage in self._stages:
-                    stage.start(call)
-                await self._guard.admit(call, need, context.auth_context)
+                await self._admit(call, need, context)
                 self._enter(task, call)
                 with behaviour(request, call) as batches, metrics.streams_open(method).track_inprogress():
                     # At once, so that a client knows that the stream stands before there is anything to send.
@@ -196,9 +193,8 @@ class Pipeline(grpc.GenericRpcHandler):
             task = cast("asyncio.Task[None]", asyncio.current_task())
             answer: Any = None
             try:
-                for stage in self._stages:
-                    stage.start(call)
-                await self._guard.admit(call, ANYONE, context.auth_context)
+                await self._admit(call, ANYONE, context)
+                context.set_trailing_metadata(_told(call))
                 if not handler.response_streaming:
                     answer = await inner(request, context)
                 else:
@@ -221,6 +217,11 @@ class Pipeline(grpc.GenericRpcHandler):
             return answer
 
         return handler._replace(**{kind: serve})
+
+    async def _admit(self, call: Call, need: Need, context: Context) -> None:
+        for stage in self._stages:
+            stage.start(call)
+        await self._guard.admit(call, need, context.auth_context)
 
     def _enter(self, task: asyncio.Task[None], call: Call) -> None:
         """Count a stream as open. Raises LIMIT_002 for one too many of its caller."""

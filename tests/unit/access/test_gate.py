@@ -379,6 +379,18 @@ async def test_what_is_refused_for_want_of_a_scope_counts(world: World) -> None:
     assert case(await world.call(key=key)) == "RATE_LIMITED"
 
 
+async def test_a_local_caller_counts_as_loopback_then_and_later() -> None:
+    """Over the unix socket a key is used from this machine: admitted by its list or not, and judged so afterwards."""
+    world = World(options={"allowed_addresses": ["198.51.100.0/24"]})
+    world.account("desk")
+    local, elsewhere = world.key("desk", addresses=("127.0.0.0/8",)), world.key("desk", addresses=("10.0.0.0/8",))
+    decision = await world.call(key=local, address="")
+    assert case(decision) is None
+    assert decision.principal is not None
+    assert world.gate.ended(decision.principal, "") is None
+    assert case(await world.call(key=elsewhere, address="")) == "ADDRESS_REFUSED"
+
+
 def _revoke(world: World, key: str) -> None:
     world.set_key(key, revoked_at=NOW)
 
