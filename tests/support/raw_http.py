@@ -22,8 +22,8 @@ class Answer(NamedTuple):
     body: bytes = b""
 
 
-class Http:
-    """A connection by HTTP/1.1, kept alive, that sends headers as they are given.
+class _Wire:
+    """A connection that is opened when it is needed, and again after it was closed.
 
     Args:
         source: the address of this machine to call from.
@@ -34,6 +34,24 @@ class Http:
         self._port = int(port)
         self._source = (source, 0) if source else None
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].transport.abort()
+            self._streams = None
+
+    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self._host, self._port, local_addr=self._source)
+            self._greet(self._streams[1])
+        return self._streams
+
+    def _greet(self, writer: asyncio.StreamWriter) -> None:
+        """What is sent before anything else."""
+
+
+class Http(_Wire):
+    """A connection by HTTP/1.1, kept alive, that sends headers as they are given."""
 
     async def get(self, path: str, headers: Headers = ()) -> Answer:
         return await self.send("GET", path, headers)
@@ -78,16 +96,6 @@ class Http:
         reasons = [detail["reason"] for detail in told.get("details", ()) if "reason" in detail]
         return Answer("101", reasons[0] if reasons else "", json.dumps(told).encode())
 
-    def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].transport.abort()
-            self._streams = None
-
-    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port, local_addr=self._source)
-        return self._streams
-
     async def _answer(self, reader: asyncio.StreamReader) -> Answer:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         told = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
@@ -100,19 +108,11 @@ class Http:
         return Answer(status, told.get("x-error-code", ""), body)
 
 
-class Http2:
-    """A connection by HTTP/2 for gRPC, that sends metadata as it is given; one call at a time.
+class Http2(_Wire):
+    """A connection by HTTP/2 for gRPC, that sends metadata as it is given; one call at a time."""
 
-    Args:
-        source: the address of this machine to call from.
-    """
-
-    def __init__(self, target: str, source: str | None = None) -> None:
-        self._host, _, port = target.rpartition(":")
-        self._port = int(port)
-        self._source = (source, 0) if source else None
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
-        self._next = 1
+    _next = 1
+    """The stream of the next call."""
 
     async def call(self, method: str | bytes, metadata: Headers, request: bytes) -> Answer:
         reader, writer = await self._connected()
@@ -140,18 +140,10 @@ class Http2:
                 self.close()
                 return Answer("closed")
 
-    def close(self) -> None:
-        if self._streams is not None:
-            self._streams[1].transport.abort()
-            self._streams = None
-
-    async def _connected(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port, local_addr=self._source)
-            self._next = 1
-            settings = b"\x00\x01" + bytes(4)  # no table of headers: each answer can be read by itself
-            self._streams[1].write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, settings))
-        return self._streams
+    def _greet(self, writer: asyncio.StreamWriter) -> None:
+        self._next = 1
+        settings = b"\x00\x01" + bytes(4)  # no table of headers: each answer can be read by itself
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0, settings))
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stream: int) -> Answer:
         told: dict[bytes, bytes] = {}

@@ -121,9 +121,8 @@ class _Watcher:
             self._failing.discard(what)
 
     async def _look_at_store(self) -> None:
-        edition = await asyncio.to_thread(
-            self._store.edition
-        )  # first: a change while it is loaded must show afterwards
+        # Before it is loaded: what changes meanwhile must show as another edition afterwards.
+        edition = await asyncio.to_thread(self._store.edition)
         if edition != self._edition:
             self._directory = await asyncio.to_thread(self._store.load)
             self._edition = edition

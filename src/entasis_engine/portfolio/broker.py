@@ -4,17 +4,13 @@ interface.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Protocol
 
 from entasis_engine.exchanges.feed import Instrument
 from entasis_engine.market.hub import Hub
-from entasis_engine.portfolio.execution import Filled, fill, takes_asks
+from entasis_engine.portfolio.execution import Fill, Filled, fill, takes_asks
 from entasis_engine.portfolio.margin import Side
-
-Fill = Callable[[Decimal], Filled]
-"""Fills a size, in base currency, against the market as it is when it is called."""
 
 
 class Broker(Protocol):

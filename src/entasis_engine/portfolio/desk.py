@@ -24,7 +24,7 @@ import structlog
 from entasis_engine.decimals import subtract
 from entasis_engine.exchanges.feed import Instrument
 from entasis_engine.portfolio import ids, ledger, positions
-from entasis_engine.portfolio.execution import Filled, check_size, check_step
+from entasis_engine.portfolio.execution import Fill, Filled, check_size, check_step
 from entasis_engine.portfolio.ledger import Account, AccountKind, InsufficientBalanceError, Transaction
 from entasis_engine.portfolio.margin import MONEY_STEP, Side
 from entasis_engine.portfolio.positions import (
@@ -58,9 +58,6 @@ PURGE_SECONDS = 60.0
 PURGE_RECORDS_MAX = 1000
 """Forgotten at a time: nobody waits long for the database meanwhile."""
 
-Fill = Callable[[Decimal], Filled]
-"""Fills a size against the market as it is now. Called when the command is decided, perhaps more than once."""
-
 
 class PositionNotFoundError(Exception):
     """There is no such position, or it is another owner's: nobody is told which."""
@@ -86,6 +83,9 @@ class Idempotency:
     """The caller's, unique among the owner's of the last 24 hours."""
     digest: bytes
     """Of the request as it came, so that a key used twice for different things shows."""
+
+
+# The fill of a command is asked for when the command is decided, perhaps more than once.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -36,6 +36,10 @@ class Filled:
     def price(self) -> Decimal:
         """Average price, for display alone; see `average_price`."""
         return average_price(self.notional, self.size)
+
+
+Fill = Callable[[Decimal], Filled]
+"""Fills a size, in base currency, against the market as it is when it is called."""
 
 
 def check_step(field: str, given: Decimal, step: Decimal) -> None:

@@ -13,7 +13,7 @@ from entasis_engine.portfolio.broker import PaperBroker
 from entasis_engine.portfolio.desk import Desk
 from entasis_engine.portfolio.ids import SortableIds
 from entasis_engine.portfolio.liquidation import Liquidator
-from entasis_engine.portfolio.positions import Limits, Position
+from entasis_engine.portfolio.positions import Limits
 from entasis_engine.portfolio.service import PortfolioService
 from entasis_engine.portfolio.sql import SqlStore
 from entasis_engine.portfolio.store import LedgerStore
@@ -39,24 +39,17 @@ async def open_portfolio(settings: Settings, hub: Hub, *, clock: Clock) -> Async
     """
     async with open_ledger(settings.resolved_ledger_url) as database:
         store, broker = SqlStore(database), PaperBroker(hub)
-        watchers: list[Liquidator] = []
-
-        def on_position(position: Position) -> None:
-            for watcher in watchers:
-                watcher.changed(position)
-
         desk = Desk(
             store,
             limits=Limits(settings.positions_max, settings.notional_max),
             paper=settings.paper_amounts,
             clock=clock,
             new_id=SortableIds(clock),
-            on_position=on_position,
+            on_position=lambda position: liquidator.changed(position),  # noqa: PLW0108 - made below, with the desk
         )
         liquidator = Liquidator(
             desk, store, broker, hub.instruments, lambda symbol: _mark(hub, symbol), settings.maintenance_margin_rate
         )
-        watchers.append(liquidator)
         await liquidator.reload()
         service = PortfolioService(
             desk,

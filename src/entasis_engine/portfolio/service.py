@@ -27,9 +27,9 @@ from entasis_engine.portfolio.desk import (
     Receipt,
     is_replayed,
 )
-from entasis_engine.portfolio.execution import StepError, check_size
+from entasis_engine.portfolio.execution import StepError
 from entasis_engine.portfolio.ledger import InsufficientBalanceError
-from entasis_engine.portfolio.margin import LeverageError, Side, check_leverage
+from entasis_engine.portfolio.margin import LeverageError, Side
 from entasis_engine.portfolio.positions import (
     CloseTooLargeError,
     Position,
@@ -85,17 +85,15 @@ class PortfolioService:
     async def create_position(self, request: pb.CreatePositionRequest, call: Call) -> pb.CreatePositionResponse:
         """Opens a position of the caller's account."""
         instrument = self._instruments.require(request.symbol)
-        side, size, leverage = Side(request.type), Decimal(request.size), Decimal(request.leverage or 1)
+        side = Side(request.type)
         with _in_our_words(call):
-            check_size(instrument, size)
-            check_leverage(leverage, instrument.max_leverage)
             command = Open(
                 owner=_owner(call),
                 instrument=instrument,
                 side=side,
-                size=size,
+                size=Decimal(request.size),
                 fill=self._broker.order(instrument, side, opening=True),
-                leverage=leverage,
+                leverage=Decimal(request.leverage or 1),
                 fee_rate=self._fee_rate,
                 idempotency=_idempotency(request, call),
             )

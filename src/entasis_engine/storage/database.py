@@ -135,7 +135,7 @@ async def _opened_file(
     event.listen(writer.sync_engine, "connect", prepare)
     if begin is not None:
         event.listen(writer.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    try:
+    async with _disposing(writer):
         try:
             async with writer.begin() as connection:
                 await connection.run_sync(make_tables)
@@ -144,12 +144,8 @@ async def _opened_file(
         except SQLAlchemyError as error:
             raise DatabaseError(f"Cannot open the database {file}: {getattr(error, 'orig', None) or error}.") from error
         reader = _connections(file.as_uri(), at_most=READERS_MAX, mode="ro", uri="true")
-        try:
+        async with _disposing(reader):
             yield Database(writer, reader)
-        finally:
-            await reader.dispose()
-    finally:
-        await writer.dispose()
 
 
 @asynccontextmanager
@@ -165,7 +161,7 @@ async def _opened_server(url: URL) -> AsyncIterator[Database]:
         synchronous_commit="on",
         default_transaction_isolation="read committed",
     )
-    try:
+    async with _disposing(writer):
         try:
             async with writer.begin() as connection:
                 await connection.run_sync(migrations.upgrade)
@@ -176,12 +172,17 @@ async def _opened_server(url: URL) -> AsyncIterator[Database]:
             reason = str(getattr(cause, "__cause__", None) or cause) or type(cause).__name__
             raise DatabaseError(f"Cannot open {named}: {reason}. See ENTASIS_LEDGER_URL.") from error
         reader = _server_connections(url, at_most=READERS_MAX, default_transaction_read_only="on")
-        try:
+        async with _disposing(reader):
             yield Database(writer, reader)
-        finally:
-            await reader.dispose()
+
+
+@asynccontextmanager
+async def _disposing(engine: AsyncEngine) -> AsyncIterator[None]:
+    """Close the connections at the end, whatever happened."""
+    try:
+        yield
     finally:
-        await writer.dispose()
+        await engine.dispose()
 
 
 _NEWER = "was made by a newer version of Entasis Engine. Use that version."

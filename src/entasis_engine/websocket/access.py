@@ -22,7 +22,7 @@ from google.rpc import status_pb2
 from entasis.access.v1 import access_pb2, access_pb2_grpc
 from entasis_engine import times
 from entasis_engine.errors import EntasisError, Language
-from entasis_engine.websocket import protocol
+from entasis_engine.websocket import metrics, protocol
 from entasis_engine.websocket.failures import status_in
 from entasis_engine.websocket.limits import Limits
 
@@ -156,9 +156,11 @@ class Access:
 
     def note(self, problem: EntasisError | status_pb2.Status, session: str, address: str) -> None:
         """Have the engine note in its audit log that a client was refused something here. Where more wait than may, the
-        oldest goes.
+        oldest goes, and is counted.
         """
         if isinstance(problem, EntasisError):
+            if len(self._unnoted) == self._unnoted.maxlen:
+                metrics.UNNOTED.inc()
             note = access_pb2.NoteRefusalsRequest.Refusal(case=problem.case, session=session, address=address)
             self._unnoted.append(note)
 

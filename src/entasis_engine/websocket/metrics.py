@@ -18,3 +18,4 @@ ENDED = Counter(
 REFUSED = Counter("entasis_websocket_refused_handshakes", "Handshakes refused, by error code.", ["reason"])
 REJECTED = Counter("entasis_websocket_rejected_messages", "Client messages not acted upon, by error code.", ["reason"])
 LOST = Counter("entasis_websocket_upstream_losses", "Times an open stream to the engine broke.")
+UNNOTED = Counter("entasis_websocket_unnoted_refusals", "Refusals that did not get into the audit log in time")
