@@ -1,0 +1,1 @@
+"""Predictions and risk figures from closed candles."""
