@@ -49,9 +49,19 @@ test: $(DEV) ## Run all tests (those that need a browser or real data say so whe
 test-crash: $(DEV) ## Kill the engine 50 times in mid-feed and count what is lost (about two minutes)
 	@ENTASIS_CRASHES=50 $(BIN)/python -m pytest tests/e2e/test_crash.py -s $(PYTEST_ARGS)
 
+.PHONY: test-ledger
+test-ledger: $(DEV) ## Load the ledger, cut its replies and kill it, at full size on both databases (about 45 minutes)
+	@ENTASIS_LEDGER_CALLS=100000 ENTASIS_LEDGER_KEYS=20000 ENTASIS_LEDGER_KILLS=200 ENTASIS_LEDGER_SERVING_SECONDS=2 \
+		ENTASIS_LEDGER_STEPS=1000000 $(BIN)/python -m pytest tests/unit/portfolio/test_ledger_model.py \
+		tests/e2e/test_ledger_load.py tests/e2e/test_ledger_keys.py tests/e2e/test_ledger_kills.py -s $(PYTEST_ARGS)
+
 .PHONY: bench
-bench: $(DEV) ## Measure CPU per call and per message beside named peers, in one run (about three minutes)
+bench: $(DEV) ## Measure CPU per call and per message beside named peers, in one run (about four minutes)
 	@$(BIN)/python -m scripts.bench $(BENCH_ARGS)
+
+.PHONY: evaluate
+evaluate: $(DEV) ## Measure forecasts and risk walk-forward on real candles, and write docs/evaluation
+	@$(BIN)/python -m scripts.evaluation $(EVALUATE_ARGS)
 
 .PHONY: lint
 lint: $(DEV) ## Check style, types, import rules and the contract

@@ -1,4 +1,4 @@
-"""What every suite may use: where the real market data lies."""
+"""What every suite may use: where the real market data lies. And what every engine of a test need not do."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from pathlib import Path
 import pytest
 
 DATA_DIR = Path(os.environ.get("ENTASIS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+# Engines are started by the dozen, and few tests ask for forecasts: the others need no models, nor years of history.
+os.environ.setdefault("ENTASIS_TRAINING", "off")
+os.environ.setdefault("ENTASIS_HOURLY_HISTORY_DAYS", "30")
+# On few cores, threads that wait for each other cost more than they give.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

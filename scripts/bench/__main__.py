@@ -1,11 +1,12 @@
 """Measure CPU time per call and per message, each beside a named peer in the same run.
 
-    python -m scripts.bench              all of it, about three minutes
+    python -m scripts.bench              all of it, about four minutes
     python -m scripts.bench unary rest   some of it
     python -m scripts.bench --save       and write docs/benchmarks.md
 
-CPU time of the servers' processes is what counts, not the clock: machines are shared. Clients run in processes of their
-own and are not counted. `sockets` needs the real recordings, in ENTASIS_TEST_DATA or ../shared/data.
+CPU time of the servers' processes is what counts, not the clock: machines are shared. Only for the ledger, which waits
+for the disk, it is the clock as well. Clients run in processes of their own and are not counted. `sockets` needs the
+real recordings, in ENTASIS_TEST_DATA or ../shared/data.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from scripts.bench import access, calls, sockets
+from scripts.bench import access, calls, ledger, sockets
 
 TARGET = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-PARTS = ("unary", "access", "rest", "sockets")
+PARTS = ("unary", "access", "rest", "ledger", "sockets")
 
 
 def main() -> None:
@@ -51,6 +52,9 @@ def main() -> None:
         if "rest" in wanted:
             task = progress.add_task("REST", total=calls.ROUNDS)
             lines += rest(asyncio.run(calls.rest(lambda: progress.advance(task))))
+        if "ledger" in wanted:
+            task = progress.add_task("ledger", total=ledger.ROUNDS)
+            lines += ledger.lines(ledger.measure(lambda: progress.advance(task)))
         if "sockets" in wanted and not sockets.recordings():
             progress.console.print("sockets: skipped: no real data")
         elif "sockets" in wanted:

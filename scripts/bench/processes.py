@@ -84,6 +84,8 @@ def entasis(data_dir: Path, *arguments: str, **settings: object) -> list[object]
         "ENTASIS_ENVOY_ADMIN_PORT": 0,
         "ENTASIS_METRICS_PORT": 0,
         "ENTASIS_LOG_LEVEL": "warning",
+        "ENTASIS_TRAINING": "off",
+        "ENTASIS_HOURLY_HISTORY_DAYS": 30,
     } | {f"ENTASIS_{name.upper()}": value for name, value in settings.items()}
     return [[str(BIN / "entasis"), *arguments], environment]
 
@@ -93,5 +95,5 @@ def make_key(data_dir: Path) -> str:
     now = system_clock()
     with closing(AccessStore(data_dir / "access.db")) as store:
         store.create_account("bench", None, now)
-        _, text = store.create_key("bench", ["market:read"], "", None, [], 100_000_000, now)
+        _, text = store.create_key("bench", ["market:read", "analysis:read"], "", None, [], 100_000_000, now)
     return text

@@ -6,8 +6,10 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 from entasis_engine.access.operation import open_access
+from entasis_engine.analysis.operation import open_analysis
 from entasis_engine.exchanges.feed import Feed
 from entasis_engine.exchanges.recorded import RecordedFeed
 from entasis_engine.exchanges.simulated import SimulatedFeed
@@ -67,15 +69,20 @@ async def open_engine(
                 monotonic=monotonic,
                 stale_after_seconds=settings.stale_after_seconds,
                 queue_max=settings.stream_queue_max,
+                hourly_history=timedelta(days=settings.hourly_history_days),
             )
         )
         access = await stack.enter_async_context(open_access(settings, clock=clock, monotonic=monotonic))
         portfolio = await stack.enter_async_context(open_portfolio(settings, market.hub, clock=clock))
+        analysis = await stack.enter_async_context(
+            open_analysis(settings, market, portfolio.store, database, clock=clock, monotonic=monotonic)
+        )
         edge_names = settings.tls_edge_names if settings.tls_client_ca is not None else ()
         pipeline = Pipeline(
             [
                 MarketService(market.hub, market.keeper, market_now=feed.now),
                 portfolio.service,
+                analysis.service,
                 access.service,
             ],
             default_stages(monotonic, access.audit, log_everything=settings.access_log == "all"),

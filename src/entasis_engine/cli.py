@@ -24,6 +24,7 @@ from rich.markup import escape
 
 from entasis_engine.commands.access import accounts, keys
 from entasis_engine.commands.certs import certs
+from entasis_engine.commands.train import train
 from entasis_engine.settings import Settings
 from entasis_engine.telemetry.redaction import redacted
 
@@ -45,6 +46,7 @@ app.add_typer(serve, name="serve")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
 app.command()(certs)
+app.command()(train)
 
 screen = Console(stderr=True, highlight=False)
 
@@ -144,6 +146,8 @@ def main() -> None:
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # Else any stranger could fill standard error: gRPC writes a line for each handshake that fails.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    # Matrices here are small: threads that wait for each other would take the calls' time, and give nothing for it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # No command needs a whole key, and what is wrong with a command line is printed back.
     sys.argv[1:] = [redacted(argument).removesuffix("_…") for argument in sys.argv[1:]]
     app()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Context, Decimal
+from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation
 
 # Python's own context rounds every result to 28 digits, which sums of coins with 18 decimals exceed. No price, size or
-# sum of them has as many digits as this one keeps.
-_EXACT = Context(prec=1000)
+# sum of them has as many digits as this one keeps; it raises rather than round a result that would need more.
+_EXACT = Context(prec=1000, traps=[InvalidOperation, DivisionByZero, Inexact])
 
 
 def add(left: Decimal, right: Decimal) -> Decimal:
@@ -17,6 +17,27 @@ def add(left: Decimal, right: Decimal) -> Decimal:
 def subtract(left: Decimal, right: Decimal) -> Decimal:
     """The exact difference."""
     return _EXACT.subtract(left, right)
+
+
+def multiply(left: Decimal, right: Decimal) -> Decimal:
+    """The exact product."""
+    return _EXACT.multiply(left, right)
+
+
+def divide_down(numerator: Decimal, denominator: Decimal, step: Decimal) -> Decimal:
+    """The quotient of a number that is not negative and one above 0, rounded down to a multiple of `step`."""
+    return multiply(_EXACT.divide_int(numerator, multiply(denominator, step)), step)
+
+
+def divide_up(numerator: Decimal, denominator: Decimal, step: Decimal) -> Decimal:
+    """The quotient of a number that is not negative and one above 0, rounded up to a multiple of `step`."""
+    steps, rest = _EXACT.divmod(numerator, multiply(denominator, step))
+    return multiply(add(steps, Decimal(1)) if rest else steps, step)
+
+
+def is_multiple(value: Decimal, step: Decimal) -> bool:
+    """Whether `value` is a finite whole number of steps."""
+    return value.is_finite() and not _EXACT.remainder(value, step)
 
 
 def plain(value: Decimal) -> str:

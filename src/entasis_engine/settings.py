@@ -168,6 +168,21 @@ class Settings(BaseSettings):
         Decimal(10_000_000), gt=0, description="Notional of one account's open positions, in each quote currency."
     )
 
+    # Analysis.
+    hourly_history_days: PositiveInt = Field(
+        1095, description="How far back hourly candles are fetched at a start: what models learn from."
+    )
+    training: Literal["auto", "off"] = Field(
+        "auto",
+        description="auto: models are trained when there are none, and again when they are old, in a process of its "
+        "own. off: only by `entasis train`.",
+    )
+    retrain_hours: PositiveFloat = Field(168.0, description="Models older than this are trained anew.")
+    models_poll_seconds: PositiveFloat = Field(
+        30.0, description="How often the engine looks for models that `entasis train`, or another engine, has made."
+    )
+    training_seconds_max: PositiveFloat = Field(1800.0, description="Longest a training may take.")
+
     # Bounds.
     request_deadline_seconds: PositiveFloat = Field(10.0, description="Longest a unary call may take.")
     streams_per_caller_max: PositiveInt = Field(
@@ -301,6 +316,11 @@ class Settings(BaseSettings):
     def access_path(self) -> Path:
         """The file of accounts and keys."""
         return self.data_dir / "access.db"
+
+    @property
+    def models_path(self) -> Path:
+        """The folder of trained models."""
+        return self.data_dir / "models"
 
     @property
     def audit_path(self) -> Path:

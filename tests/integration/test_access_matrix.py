@@ -28,6 +28,7 @@ from entasis_engine.access.directory import SCOPES
 from entasis_engine.access.needs import UndeclaredError, need_of
 from entasis_engine.access.operation import open_access
 from entasis_engine.access.store import AccessStore
+from entasis_engine.calls import Principal
 from entasis_engine.rpc.contract import snake_case
 from entasis_engine.rpc.guard import AccessGuard
 from entasis_engine.rpc.pipeline import Pipeline
@@ -61,9 +62,9 @@ DECLARED = declared()
 def expected(method: str, caller: str, *, public: bool) -> str | None:
     """The reason of the refusal that the declaration means for a caller; None where the call passes."""
     need = DECLARED[method]
-    if caller in {"revoked", "revoked, by token", "expired", "damaged"}:
+    if caller in {"revoked", "revoked, by token", "revoked, by session", "expired", "damaged", "damaged session"}:
         return "AUTH_001"
-    if caller == "elsewhere":
+    if caller in {"elsewhere", "elsewhere, by session"}:
         return "AUTH_003"
     if need.internal:
         return None if caller == "part of the engine" else "AUTH_002"
@@ -72,8 +73,10 @@ def expected(method: str, caller: str, *, public: bool) -> str | None:
     if caller in {"anonymous", "part of the engine"}:
         return "AUTH_001"
     if need.api_key:
-        return "AUTH_001" if caller.endswith("by token") else None
-    return "AUTH_002" if caller == "missing scope" else None
+        return "AUTH_001" if caller.endswith(("by token", "by session")) else None
+    if caller.endswith("by session") and not need.scope.endswith(":read"):
+        return "AUTH_002"
+    return "AUTH_002" if caller.startswith("missing scope") else None
 
 
 class Anything:
@@ -104,7 +107,7 @@ class Engine:
     """Every service of the contract behind the guard, and credentials of every kind of caller."""
 
     channel: grpc.aio.Channel
-    callers: dict[str, list[tuple[str, str]]]
+    callers: dict[str, list[tuple[str, str | bytes]]]
 
     async def call(self, method: MethodDescriptor, caller: str) -> tuple[str | None, dict[str, Any]]:
         """The reason of the refusal, None where the caller was let in, and the headers of the answer."""
@@ -151,6 +154,18 @@ async def engine(data_dir: Path, **options: Any) -> AsyncIterator[Engine]:
                     return access_pb2.IssueTokenResponse.FromString(answer).access_token
 
                 address = ("x-client-ip", "192.0.2.1")
+                sessions = access.gate.sessions
+                store = AccessStore(settings.access_path)
+                listed = store.load()
+                store.close()
+
+                def session(key: str) -> tuple[str, bytes]:
+                    known = listed.key(key.split("_")[1])
+                    assert known is not None
+                    return "x-session-bin", sessions.named(
+                        Principal(known.account_id, known.scopes, (known.id,))
+                    ).encode()
+
                 by_token = {"owner": await token(owner), "revoked": await token(revoked)}
                 store = AccessStore(settings.access_path)
                 store.revoke_key(revoked.split("_")[1], system_clock())
@@ -173,6 +188,11 @@ async def engine(data_dir: Path, **options: Any) -> AsyncIterator[Engine]:
                         "expired": [address, ("x-api-key", expired)],
                         "damaged": [address, ("x-api-key", flipped)],
                         "elsewhere": [address, ("x-api-key", elsewhere)],
+                        "owner, by session": [address, session(owner)],
+                        "revoked, by session": [address, session(revoked)],
+                        "elsewhere, by session": [address, session(elsewhere)],
+                        "damaged session": [address, (session(owner)[0], session(owner)[1][:-1])],
+                        **{f"missing {scope}, by session": [address, session(key)] for scope, key in lacking.items()},
                         "anonymous": [address],
                         "part of the engine": [],
                         **{f"missing {scope}": [address, ("x-api-key", key)] for scope, key in lacking.items()},
@@ -185,12 +205,17 @@ CALLERS = (
     "owner, by token",
     "owner, by token and key",
     "other account",
+    "owner, by session",
     "missing scope",
+    "missing scope, by session",
     "revoked",
     "revoked, by token",
+    "revoked, by session",
     "expired",
     "damaged",
+    "damaged session",
     "elsewhere",
+    "elsewhere, by session",
     "anonymous",
     "part of the engine",
 )
@@ -204,7 +229,7 @@ async def test_each_rpc_lets_in_whom_it_declares_and_nobody_else(tmp_path: Path,
         for method in METHODS:
             name = f"/{method.containing_service.full_name}/{method.name}"
             for caller in CALLERS:
-                sent = f"missing {DECLARED[name].scope or 'admin'}" if caller == "missing scope" else caller
+                sent = caller.replace("missing scope", f"missing {DECLARED[name].scope or 'admin'}")
                 found, told = await served.call(method, sent)
                 if found != expected(name, caller, public=public):
                     wrong.append((name, caller, found))

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entasis_engine.decimals import add, at_scale, plain, scale_of, subtract
+from entasis_engine.decimals import (
+    add,
+    at_scale,
+    divide_down,
+    divide_up,
+    is_multiple,
+    multiply,
+    plain,
+    scale_of,
+    subtract,
+)
 
 # Up to 40 digits, and exponents that print as long rows of zeros.
 DECIMALS = st.builds(
@@ -17,6 +27,7 @@ DECIMALS = st.builds(
     st.integers(-(10**40), 10**40),
     st.integers(-30, 30),
 )
+POSITIVE = st.integers(1, 10**40).flatmap(lambda digits: st.integers(-30, 10).map(lambda e: Decimal(f"{digits}E{e}")))
 
 
 @pytest.mark.parametrize(
@@ -92,3 +103,19 @@ def test_sums_are_exact(left: Decimal, right: Decimal) -> None:
     """Sums and differences are never rounded, unlike those of Python's own 28 digits."""
     assert Fraction(add(left, right)) == Fraction(left) + Fraction(right)
     assert Fraction(subtract(left, right)) == Fraction(left) - Fraction(right)
+
+
+@given(POSITIVE, POSITIVE, POSITIVE)
+def test_quotients_are_rounded_from_the_exact_ones(numerator: Decimal, denominator: Decimal, step: Decimal) -> None:
+    """The two roundings are the multiples of the step next to the exact quotient, and equal where it is one itself."""
+    down, up = divide_down(numerator, denominator, step), divide_up(numerator, denominator, step)
+    exact = Fraction(numerator) / Fraction(denominator)
+    assert Fraction(down) <= exact <= Fraction(up)
+    assert is_multiple(down, step)
+    assert Fraction(up) - Fraction(down) == (Fraction(step) if exact % Fraction(step) else 0)
+
+
+@given(POSITIVE, POSITIVE)
+def test_products_are_exact(left: Decimal, right: Decimal) -> None:
+    """No product is rounded to Python's own 28 digits."""
+    assert Fraction(multiply(left, right)) == Fraction(left) * Fraction(right)

@@ -5,13 +5,15 @@ Knows no transport and does no I/O: what it decides from is handed in, and repla
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from entasis_engine.access.directory import Account, ApiKey, Directory
 from entasis_engine.access.limits import RateLimiter, Standing
 from entasis_engine.access.needs import Need
+from entasis_engine.access.sessions import Sessions
 from entasis_engine.access.tokens import TOKEN_CHARACTERS_MAX, Tokens
 from entasis_engine.addresses import AddressList, bucket_of
 from entasis_engine.calls import Allowance, Principal
@@ -34,6 +36,8 @@ class Caller:
     """Values of the header `authorization`."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Values of the header `x-api-key`."""
+    session: str = field(default="", repr=False)
+    """In whose stead a part of the engine calls, as `Sessions` has named them; empty for any other call."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,15 @@ class Gate:
         anonymous_rate_limit: int,
         market_streams_public: bool,
         clock: Clock,
+        sessions: Sessions | None = None,
     ) -> None:
         """
         Args:
             rate_limit: requests per minute of an account that has no limit of its own.
             anonymous_rate_limit: requests per minute of an address, without valid credentials.
+            sessions: left out, those that are given end with this gate.
         """
+        self.sessions = sessions or Sessions(secrets.token_bytes(32))
         self._directory = directory
         self._tokens = tokens
         self._limiter = limiter
@@ -141,10 +148,10 @@ class Gate:
     def _identified(self, caller: Caller) -> tuple[_Known | None, EntasisError | None]:
         if (refusal := self._misplaced(caller.address)) is not None:
             return None, refusal
-        if not caller.authorizations and not caller.api_keys:
+        if not caller.authorizations and not caller.api_keys and not caller.session:
             return None, None
         try:
-            known = self._known(caller)
+            known = self._represented(caller) if caller.session else self._known(caller)
         except EntasisError as error:
             return None, error
         if (refusal := _off_list(caller.address, known.lists)) is not None:
@@ -182,6 +189,23 @@ class Gate:
             del self._remembered[sent]
             return self._known(caller)  # which says why it is not valid any more
         return known
+
+    def _represented(self, caller: Caller) -> _Known:
+        """In whose stead a part of the engine calls. It may read what they may, and do nothing else."""
+        if caller.authorizations or caller.api_keys:
+            raise EntasisError("CREDENTIALS_DIFFER")
+        principal = self.sessions.proved(caller.session)
+        if principal is None:
+            raise EntasisError("TOKEN_INVALID")
+        if (over := self.ended(principal, caller.address)) is not None:
+            raise over
+        account = self._account(principal.account, "KEY_ENDED")
+        keys = tuple(key for key_id in principal.key_ids if (key := self._directory.key(key_id)) is not None)
+        scopes = principal.scopes.intersection(*(key.scopes for key in keys))
+        reading = frozenset(scope for scope in scopes if scope.endswith(":read"))
+        ends = [key.expires_at for key in keys if key.expires_at is not None]
+        principal = replace(principal, scopes=reading, expires_at=min(ends, default=None))
+        return self._entry(principal, account, keys[0] if keys else None, keys)
 
     def _verified(self, token: str | None, key_text: str | None, now: datetime) -> _Known:
         key = self._directory.authenticate(key_text, now) if key_text is not None else None

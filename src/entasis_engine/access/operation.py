@@ -14,6 +14,7 @@ from entasis_engine.access.directory import Directory, DirectorySource
 from entasis_engine.access.gate import Gate
 from entasis_engine.access.limits import MovingWindow
 from entasis_engine.access.service import AccessService
+from entasis_engine.access.sessions import Sessions
 from entasis_engine.access.store import AccessError, AccessStore
 from entasis_engine.access.tokens import JwksError, JwksFile, Tokens, ensure_secret
 from entasis_engine.settings import Settings
@@ -62,6 +63,7 @@ async def open_access(settings: Settings, *, clock: Clock, monotonic: Monotonic)
             anonymous_rate_limit=settings.anonymous_rate_limit_per_minute,
             market_streams_public=settings.market_streams_public,
             clock=clock,
+            sessions=Sessions(secret),
         )
         service = AccessService(gate, tokens, audit, token_seconds=settings.token_seconds, clock=clock)
         access = Access(gate, service, audit, [])

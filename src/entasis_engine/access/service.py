@@ -68,7 +68,7 @@ class AccessService:
             response.rate_limit, response.rate_remaining, response.rate_reset_seconds = call.allowance
         if principal is not None:
             response.account = principal.account
-            response.session = sessions.named(principal)
+            response.session = self._gate.sessions.named(principal)
             response.scopes.extend(sorted(principal.scopes))
             if principal.expires_at is not None:
                 response.expires_at.FromDatetime(principal.expires_at)

@@ -1,19 +1,57 @@
-"""How a part of the engine that holds connections open names the credentials behind them; nothing in it is secret."""
+"""How a part of the engine that holds connections open names the credentials behind them.
+
+A name says whose they are and what they permit. To call in a caller's stead takes the engine's own signature on it: so
+a part speaks for those alone who have proved themselves through it, and for as long as their keys are good.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 from entasis_engine.calls import Principal
 
+_PARTS = 5
+_SIGNATURE_CHARACTERS = 32
+"""Of a SHA-256, in hexadecimal: 128 bits, which nobody guesses."""
 
-def named(principal: Principal) -> str:
-    """The session of a principal, for `principal_of`. Expiry is not in it: whoever holds the session keeps that."""
-    return "|".join((principal.account, ",".join(principal.key_ids), principal.signer))
+
+class Sessions:
+    """Names principals, and knows the names that it has given.
+
+    Args:
+        secret: of the engine; those that share it know each other's names.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._key = hmac.digest(secret, b"entasis session", hashlib.sha256)
+
+    def named(self, principal: Principal) -> str:
+        """The session of a principal. Expiry is not in it: whoever holds the session keeps that."""
+        scopes = ",".join(sorted(principal.scopes))
+        name = "|".join((principal.account, ",".join(principal.key_ids), principal.signer, scopes))
+        return f"{name}|{self._signature(name)}"
+
+    def proved(self, session: str) -> Principal | None:
+        """The principal of a session; None for what no engine of the same secret has named."""
+        name, _, signature = session.rpartition("|")
+        # Compared as bytes: text that is not ASCII would raise.
+        if not hmac.compare_digest(signature.encode(), self._signature(name).encode()):
+            return None
+        return principal_of(session)
+
+    def _signature(self, name: str) -> str:
+        return hmac.digest(self._key, name.encode(), hashlib.sha256).hex()[:_SIGNATURE_CHARACTERS]
 
 
 def principal_of(session: str) -> Principal | None:
-    """The principal that a session names; None for what is no session."""
+    """Whom a session speaks of, proved or not: good for asking whether it is over. None for what is no session."""
     parts = session.split("|")
-    if len(parts) != 3 or not parts[0]:
+    if len(parts) != _PARTS or not parts[0]:
         return None
-    account, key_ids, signer = parts
-    return Principal(account, frozenset(), tuple(filter(None, key_ids.split(","))), signer)
+    account, key_ids, signer, scopes, _ = parts
+    return Principal(account, _listed(scopes), tuple(filter(None, key_ids.split(","))), signer)
+
+
+def _listed(scopes: str) -> frozenset[str]:
+    return frozenset(filter(None, scopes.split(",")))

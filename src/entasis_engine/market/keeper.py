@@ -28,13 +28,13 @@ SETTLE_SECONDS = 5.0
 SETTLE = timedelta(seconds=SETTLE_SECONDS)
 EMPTY_ANSWERS_MAX = 3
 
-# How far back history is filled at a start: enough for daily models and for a day's chart.
+# How far back history is filled at a start, enough for charts. Hours are what models learn from: a setting says.
 BACKFILL = {
     Interval.MINUTE: timedelta(days=3),
     Interval.FIVE_MINUTES: timedelta(days=14),
-    Interval.HOUR: timedelta(days=180),
     Interval.DAY: timedelta(days=365),
 }
+HOURLY_HISTORY = timedelta(days=180)
 
 
 def missing_ranges(
@@ -72,12 +72,14 @@ class CandleKeeper:
         *,
         on_history: Callable[[str, Candle], Sequence[ClosedCandle]],
         on_closed_late: Callable[[str, Interval, Candle], Sequence[ClosedCandle]],
+        hourly_history: timedelta = HOURLY_HISTORY,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._feed = feed
         self._on_history = on_history
         self._on_closed_late = on_closed_late
+        self._backfill = {**BACKFILL, Interval.HOUR: hourly_history}
         self._sleep = sleep
         # When full, `keep` waits: the feed is then read more slowly instead of candles being lost.
         self._queue: asyncio.Queue[tuple[str, Interval, Candle]] = asyncio.Queue(QUEUE_CANDLES_MAX)
@@ -201,7 +203,7 @@ class CandleKeeper:
         """
         now = self._feed.now()
         self._next_minute.setdefault(symbol, open_time_of(now, Interval.MINUTE))
-        for interval, span in BACKFILL.items():
+        for interval, span in self._backfill.items():
             start, end = open_time_of(now - span, interval), open_time_of(now, interval)
             known = await self._store.open_times(self._feed.source, symbol, interval, start, end)
             for first, last in missing_ranges(known, interval, start, end):

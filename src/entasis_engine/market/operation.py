@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
 from entasis_engine.exchanges.feed import Feed, Instrument
 from entasis_engine.market.hub import Hub
 from entasis_engine.market.instruments import Instruments
-from entasis_engine.market.keeper import CandleKeeper
+from entasis_engine.market.keeper import HOURLY_HISTORY, CandleKeeper
 from entasis_engine.storage.candles import CandleStore
 from entasis_engine.telemetry import metrics
 from entasis_engine.times import Clock, Monotonic
@@ -43,6 +44,7 @@ async def open_market(
     monotonic: Monotonic,
     stale_after_seconds: float,
     queue_max: int,
+    hourly_history: timedelta = HOURLY_HISTORY,
 ) -> AsyncIterator[Market]:
     """Run the market on a feed. At the end every closed candle is on disk, and the feed is closed."""
     hub = Hub(
@@ -52,7 +54,9 @@ async def open_market(
         stale_after_seconds=stale_after_seconds,
         queue_max=queue_max,
     )
-    keeper = CandleKeeper(store, feed, on_history=hub.fill, on_closed_late=hub.closed_late)
+    keeper = CandleKeeper(
+        store, feed, on_history=hub.fill, on_closed_late=hub.closed_late, hourly_history=hourly_history
+    )
     try:
         async with asyncio.TaskGroup() as loops:
             tasks = [

@@ -12,18 +12,18 @@ it the first time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import msgspec
 import structlog
 
 from entasis_engine.decimals import subtract
 from entasis_engine.exchanges.feed import Instrument
-from entasis_engine.portfolio import ids, ledger, positions
+from entasis_engine.portfolio import ids, ledger, metrics, positions
 from entasis_engine.portfolio.execution import Fill, Filled, check_size, check_step
 from entasis_engine.portfolio.ledger import Account, AccountKind, InsufficientBalanceError, Transaction
 from entasis_engine.portfolio.margin import MONEY_STEP, Side
@@ -220,6 +220,7 @@ class Desk:
         self._group_commands_max = group_commands_max
         self._sleep = sleep
         self._queue: asyncio.Queue[_Asked] = asyncio.Queue(queue_commands_max)
+        metrics.QUEUE_COMMANDS.set_function(self._queue.qsize)
         self._ended = False
         # Owners that are known to have had their money, longest known first.
         self._funded: dict[str, None] = {}
@@ -259,6 +260,7 @@ class Desk:
                 while len(group) < self._group_commands_max and not self._queue.empty():
                     group.append(self._queue.get_nowait())
                 if group := [asked for asked in group if not asked.answer.done()]:
+                    metrics.GROUP_COMMANDS.observe(len(group))
                     await self._execute_to_the_end(group)
         finally:
             self._ended = True
@@ -460,7 +462,7 @@ class _Session:
             fee_rate=command.fee_rate,
             time=self._time,
         )
-        held = cast("Iterable[Position]", self._held.get(command.owner, {}).values())  # alike in all that is looked at
+        held = self._held.get(command.owner, {}).values()
         positions.check_limits(held, opened.quote_currency, opened.entry_notional, self._limits)
         return self._keep(None, opened, transaction, filled)
 

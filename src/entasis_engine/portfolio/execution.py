@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from entasis_engine.decimals import add, subtract
+from entasis_engine.decimals import add, is_multiple, subtract
 from entasis_engine.exchanges.feed import Instrument, Level
-from entasis_engine.portfolio.margin import Side, average_price, is_multiple, notional
+from entasis_engine.portfolio.margin import Side, average_price, notional
 
 
 class StepError(Exception):

@@ -19,16 +19,13 @@ for closing; ours takes none at a liquidation.
 
 from __future__ import annotations
 
-from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 
-from entasis_engine.decimals import add, subtract
+from entasis_engine.decimals import add, divide_down, divide_up, multiply, subtract
 
 MONEY_STEP = Decimal("1E-8")
 """Smallest step of a margin and of a fee, in quote currency."""
-
-# Raises where a result would need more digits than it keeps, rather than round it.
-_EXACT = Context(prec=1000, traps=[InvalidOperation, DivisionByZero, Inexact])
 
 
 class Side(StrEnum):
@@ -51,27 +48,6 @@ def check_leverage(leverage: Decimal, limit: Decimal) -> None:
     """Raises `LeverageError` unless `1 <= leverage <= limit`; decimals such as 2.5 are fine."""
     if not (leverage.is_finite() and 1 <= leverage <= limit):
         raise LeverageError(leverage, limit)
-
-
-def multiply(left: Decimal, right: Decimal) -> Decimal:
-    """The exact product."""
-    return _EXACT.multiply(left, right)
-
-
-def divide_down(numerator: Decimal, denominator: Decimal, step: Decimal) -> Decimal:
-    """The quotient of a number that is not negative and one above 0, rounded down to a multiple of `step`."""
-    return multiply(_EXACT.divide_int(numerator, multiply(denominator, step)), step)
-
-
-def divide_up(numerator: Decimal, denominator: Decimal, step: Decimal) -> Decimal:
-    """The quotient of a number that is not negative and one above 0, rounded up to a multiple of `step`."""
-    steps, rest = _EXACT.divmod(numerator, multiply(denominator, step))
-    return multiply(add(steps, Decimal(1)) if rest else steps, step)
-
-
-def is_multiple(value: Decimal, step: Decimal) -> bool:
-    """Whether `value` is a finite whole number of steps."""
-    return value.is_finite() and not _EXACT.remainder(value, step)
 
 
 def notional(price: Decimal, size: Decimal) -> Decimal:

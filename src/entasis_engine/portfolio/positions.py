@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Protocol
 
-from entasis_engine.decimals import add, subtract
+from entasis_engine.decimals import add, divide_down, multiply, subtract
 from entasis_engine.exchanges.feed import Instrument
 from entasis_engine.portfolio import ledger, margin
 from entasis_engine.portfolio.execution import Filled, check_size, check_step
@@ -118,7 +119,20 @@ class Position:
         return margin.liquidation_price(self.side, self.size, self.entry_notional, self.margin, maintenance_rate, tick)
 
 
-def check_limits(held: Iterable[Position], currency: str, entry_notional: Decimal, limits: Limits) -> None:
+class Counted(Protocol):
+    """What limits look at of a position."""
+
+    @property
+    def status(self) -> Status: ...
+
+    @property
+    def quote_currency(self) -> str: ...
+
+    @property
+    def entry_notional(self) -> Decimal: ...
+
+
+def check_limits(held: Iterable[Counted], currency: str, entry_notional: Decimal, limits: Limits) -> None:
     """Whether an owner may open one more position.
 
     Args:
@@ -288,4 +302,4 @@ def _share(whole: Decimal, part_size: Decimal, size: Decimal) -> Decimal:
     """What a part of the size takes of an amount: all of it for the whole, else its share, rounded down."""
     if part_size == size:
         return whole
-    return margin.divide_down(margin.multiply(whole, part_size), size, MONEY_STEP)
+    return divide_down(multiply(whole, part_size), size, MONEY_STEP)

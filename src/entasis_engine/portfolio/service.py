@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 
 from google.protobuf.message import Message
 
 from entasis.portfolio.v1 import portfolio_pb2 as pb
-from entasis_engine.calls import Call
+from entasis_engine.calls import Batches, Call
 from entasis_engine.decimals import at_scale, plain
 from entasis_engine.errors import EntasisError, field_error
-from entasis_engine.exchanges.feed import Instrument
 from entasis_engine.market.instruments import Instruments
 from entasis_engine.portfolio import wire
 from entasis_engine.portfolio.broker import Broker
@@ -38,6 +37,7 @@ from entasis_engine.portfolio.positions import (
     Status,
 )
 from entasis_engine.portfolio.store import LedgerStore, LedgerUnavailableError, PageTokenError
+from entasis_engine.portfolio.streams import PositionStreams
 from entasis_engine.protobuf import timestamp
 
 SUCCESS = "success"
@@ -70,6 +70,7 @@ class PortfolioService:
         broker: Broker,
         instruments: Instruments,
         last_price: wire.LastPrice,
+        streams: PositionStreams,
         *,
         fee_rate: Decimal,
         maintenance_rate: Decimal,
@@ -79,6 +80,7 @@ class PortfolioService:
         self._broker = broker
         self._instruments = instruments
         self._last_price = last_price
+        self._streams = streams
         self._fee_rate = fee_rate
         self._maintenance_rate = maintenance_rate
 
@@ -155,6 +157,10 @@ class PortfolioService:
             positions=[self._message(held) for held in page.items], next_page_token=page.next_token
         )
 
+    def stream_positions(self, request: pb.StreamPositionsRequest, call: Call) -> AbstractContextManager[Batches]:
+        """The open positions of the caller's account, and then what happens to them."""
+        return self._streams.read(_owner(call))
+
     async def get_balance(self, request: pb.GetBalanceRequest, call: Call) -> pb.GetBalanceResponse:
         """What the caller's account has."""
         owner = _owner(call)
@@ -172,7 +178,8 @@ class PortfolioService:
                 position_id=request.position_id or None,
             )
         return pb.ListTradesResponse(
-            trades=[wire.trade(one, self._listed(one.symbol)) for one in page.items], next_page_token=page.next_token
+            trades=[wire.trade(one, wire.listed(self._instruments, one.symbol)) for one in page.items],
+            next_page_token=page.next_token,
         )
 
     async def list_ledger_entries(
@@ -188,14 +195,9 @@ class PortfolioService:
         )
 
     def _message(self, held: Position) -> pb.Position:
-        return wire.position(held, self._listed(held.symbol), self._last_price, self._maintenance_rate)
-
-    def _listed(self, symbol: str) -> Instrument | None:
-        """The instrument, which may be listed no more."""
-        try:
-            return self._instruments.require(symbol)
-        except EntasisError:
-            return None
+        return wire.position(
+            held, wire.listed(self._instruments, held.symbol), self._last_price, self._maintenance_rate
+        )
 
 
 def _owner(call: Call) -> str:

@@ -438,8 +438,21 @@ class SqlStore:
         rows = await self._read(_in_order(statement).limit(page_size + 1))
         return page_of([_position(row) for row in rows], page_size, place_of_position)
 
-    async def open_positions(self) -> list[Position]:
-        return [_position(row) for row in await self._read(_in_order(select(_POSITIONS).where(_IS_OPEN)))]
+    async def open_positions(self, owner: str | None = None) -> list[Position]:
+        statement = select(_POSITIONS).where(_IS_OPEN)
+        if owner is not None:
+            statement = statement.where(_POSITIONS.c.owner == owner)
+        return [_position(row) for row in await self._read(_in_order(statement))]
+
+    async def traded_since(self, owners: Collection[str], since: datetime) -> list[Position]:
+        if not owners:
+            return []
+        traded = select(_TRADES.c.position_id).where(
+            _TRADES.c.owner.in_(_padded(owners)), _TRADES.c.create_time >= since
+        )
+        return [
+            _position(row) for row in await self._read(_in_order(select(_POSITIONS).where(_POSITIONS.c.id.in_(traded))))
+        ]
 
     async def trades(
         self, owner: str, page_size: int, page_token: str = "", *, position_id: str | None = None

@@ -219,8 +219,13 @@ class LedgerStore(Protocol):
     ) -> Page[Position]:
         """An owner's positions in any of these states, in the order they were opened. May raise `PageTokenError`."""
 
-    async def open_positions(self) -> list[Position]:
-        """The open positions of all owners, in the order they were opened."""
+    async def open_positions(self, owner: str | None = None) -> list[Position]:
+        """The open positions of an owner, or of all, in the order they were opened."""
+
+    async def traded_since(self, owners: Collection[str], since: datetime) -> list[Position]:
+        """The positions of some owners that were opened, closed in whole or part, or liquidated at `since` or later,
+        as they are now.
+        """
 
     async def trades(
         self, owner: str, page_size: int, page_token: str = "", *, position_id: str | None = None
@@ -426,7 +431,7 @@ class MemoryStore:
         }
 
     async def holdings(self, owner: str) -> Holdings:
-        held = [one for one in await self.open_positions() if one.owner == owner]
+        held = await self.open_positions(owner)
         return Holdings(await self.balances(owner), held)
 
     async def position(self, owner: str, position_id: str) -> Position | None:
@@ -442,9 +447,13 @@ class MemoryStore:
         rest = [one for one in ordered if after is None or place_of_position(one) > after]
         return page_of(rest[: page_size + 1], page_size, place_of_position)
 
-    async def open_positions(self) -> list[Position]:
-        found = (one for one in self._positions.values() if one.status is Status.OPEN)
+    async def open_positions(self, owner: str | None = None) -> list[Position]:
+        found = (one for one in self._positions.values() if one.status is Status.OPEN and owner in {None, one.owner})
         return sorted(found, key=place_of_position)
+
+    async def traded_since(self, owners: Collection[str], since: datetime) -> list[Position]:
+        traded = {one.position_id for one in self._trades.values() if one.owner in owners and one.time >= since}
+        return sorted((self._positions[position_id] for position_id in traded), key=place_of_position)
 
     async def trades(
         self, owner: str, page_size: int, page_token: str = "", *, position_id: str | None = None

@@ -9,7 +9,9 @@ from decimal import Decimal
 
 from entasis.portfolio.v1 import portfolio_pb2 as pb
 from entasis_engine.decimals import add, at_scale, plain
+from entasis_engine.errors import EntasisError
 from entasis_engine.exchanges.feed import Instrument
+from entasis_engine.market.instruments import Instruments
 from entasis_engine.portfolio.ledger import AccountKind
 from entasis_engine.portfolio.positions import Position, Status
 from entasis_engine.portfolio.store import Holdings, LedgerEntry, Trade
@@ -20,6 +22,14 @@ MONEY_SCALE = 2
 
 LastPrice = Callable[[str], tuple[Decimal, datetime] | None]
 """The last price of a symbol and when it was made; None where there is none."""
+
+
+def listed(instruments: Instruments, symbol: str) -> Instrument | None:
+    """The instrument of a symbol; None where it is listed no more."""
+    try:
+        return instruments.require(symbol)
+    except EntasisError:
+        return None
 
 
 def position(held: Position, instrument: Instrument | None, last: LastPrice, maintenance_rate: Decimal) -> pb.Position:

@@ -15,6 +15,8 @@ from entasis_engine.tls import names_of
 CLIENT_ADDRESS = "x-client-ip"
 ORIGINAL_PATH = "x-envoy-original-path"
 BODY_FIELDS = "x-envoy-body-fields"
+SESSION = "x-session-bin"
+"""In whose stead a bridge calls. Envoy takes every header that ends so from its callers; besides, it is signed."""
 NO_ADDRESS = "unknown"
 """In place of an address that is none; on no list."""
 
@@ -45,7 +47,7 @@ class AccessGuard:
         authorizations: tuple[str, ...] = ()
         api_keys: tuple[str, ...] = ()
         stated: str | None = None
-        original_path = body_fields = ""
+        original_path = body_fields = session = ""
         for name, value in call.metadata:
             if name == "authorization":
                 authorizations += (str(value),)
@@ -57,6 +59,8 @@ class AccessGuard:
                 original_path = str(value)
             elif name == BODY_FIELDS:
                 body_fields = str(value)
+            elif name == SESSION and isinstance(value, bytes):
+                session = value.decode("utf-8", "replace")
         # Our own parts state whom they call for, and how: over the unix socket, which only our user can open, or with
         # their certificate. Anybody else may write into those headers what they like.
         call.by_part = self._is_ours(call.peer, auth_context)
@@ -66,7 +70,8 @@ class AccessGuard:
             call.body_fields = tuple(filter(None, body_fields.split(",")))
         else:
             call.address = address_of_peer(call.peer) or NO_ADDRESS
-        caller = Caller(call.address, authorizations, api_keys)
+            session = ""
+        caller = Caller(call.address, authorizations, api_keys, session)
         decision = await self._gate.decide(need, caller)
         call.principal, call.suspect = decision.principal, decision.suspect
         call.bucket = decision.bucket

@@ -27,6 +27,7 @@ from entasis_engine.websocket.failures import status_in
 from entasis_engine.websocket.limits import Limits
 
 MARKET_SCOPE = "market:read"
+POSITIONS_SCOPE = "portfolio:read"
 HELD_MAX = 250
 """Sessions that the contract lets one call ask about."""
 
@@ -66,11 +67,13 @@ class Session:
     by_token: bool = False
     """Whether a token was among the credentials."""
 
-    def streams_refusal(self) -> EntasisError | None:
-        """Why market streams are not open to this client, if they are not."""
-        if self.market_streams:
+    def refusal(self, channel: protocol.Channel) -> EntasisError | None:
+        """Why a channel is not open to this client, if it is not."""
+        of_account = channel == "positions"
+        scope = POSITIONS_SCOPE if of_account else MARKET_SCOPE
+        if (bool(self.account) and scope in self.scopes) if of_account else self.market_streams:
             return None
-        return EntasisError("SCOPE_MISSING", scope=MARKET_SCOPE) if self.account else EntasisError("CREDENTIAL_MISSING")
+        return EntasisError("SCOPE_MISSING", scope=scope) if self.account else EntasisError("CREDENTIAL_MISSING")
 
     def expiry(self, now: datetime) -> EntasisError | None:
         """What to tell its client if its time is over."""

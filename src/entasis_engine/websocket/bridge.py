@@ -263,10 +263,10 @@ class Bridge:
         client = connection.client
         match command:
             case protocol.Subscribe():
-                if (refusal := connection.session.streams_refusal()) is not None:
+                if (refusal := connection.session.refusal(command.channel)) is not None:
                     self._access.note(refusal, connection.session.name, connection.address)
                     raise Rejected(refusal, request_id=command.id, channel=command.channel)
-                await self._subscribe(client, command, bucket)
+                await self._subscribe(connection, command, bucket)
             case protocol.Unsubscribe():
                 self._unsubscribe(client, command)
             case protocol.List():
@@ -298,21 +298,55 @@ class Bridge:
         answers: list[bytes] = []
         if command.id is not None:
             answers.append(protocol.auth_ack(command, session.account, session.scopes, session.expires_at))
-        if (refusal := session.streams_refusal()) is not None:
-            for stream in self._leave_all(client):
-                answers.append(protocol.error(refusal, client.language, channel=stream.channel, symbol=stream.symbol))
+        moved: list[Stream] = []
+        for stream, subscription in list(client.subscriptions.items()):
+            if (refusal := session.refusal(stream.channel)) is not None:
+                self._leave(client, subscription.topic)
+                answers.append(_lost(stream, refusal, client))
+            elif stream.channel == "positions" and (stream.session, stream.address) != connection.held:
+                moved.append(stream)
         if answers:
             client.send([text_frame(answer) for answer in answers])
+        for stream in moved:
+            await self._move(connection, stream)
 
-    async def _subscribe(self, client: Client, command: protocol.Subscribe, bucket: TokenBucket) -> None:
+    async def _move(self, connection: Connection, stream: Stream) -> None:
+        """Go on reading an account's positions by other credentials, before those that they were read by end."""
+        client = connection.client
+        name, address = connection.held
+        refusal: EntasisError | status_pb2.Status | None = None
+        topic: Topic | None = None
+        try:
+            topic = self._upstreams.hold(stream._replace(session=name, address=address))
+            await self._upstreams.settled([topic])
+            refusal = topic.refusal
+        except EntasisError as error:
+            refusal = error
+        try:
+            subscription = client.subscriptions.get(stream)
+            if client.gone or subscription is None:
+                return
+            self._leave(client, subscription.topic)
+            if topic is None or refusal is not None:
+                _tell(client, _lost(stream, refusal or EntasisError("UNAVAILABLE"), client))
+                return
+            _, opening = self._fanout.attach(client, topic)
+            if opening:
+                client.send([opening])
+        finally:
+            if topic is not None:
+                self._upstreams.release(topic)
+
+    async def _subscribe(self, connection: Connection, command: protocol.Subscribe, bucket: TokenBucket) -> None:
+        client = connection.client
         outcomes: dict[str, _Outcome] = {}
         held: list[Topic] = []
         room = self._settings.websocket_subscriptions_max - len(client.subscriptions)
         try:
             for symbol in command.all_symbols:
-                stream = command.stream(symbol)
+                stream = command.stream(symbol, *connection.held)
                 is_new = stream not in client.subscriptions
-                fault = protocol.symbol_fault(symbol)
+                fault = None if command.channel == "positions" else protocol.symbol_fault(symbol)
                 if fault is None and is_new and room == 0:
                     limit = self._settings.websocket_subscriptions_max
                     fault = protocol.too_many(limit, protocol.SUBSCRIPTIONS_PER_CONNECTION)
@@ -347,13 +381,14 @@ class Bridge:
         """Subscribe to what can be; the frames to begin with: the answer first, then each stream's snapshot."""
         results: list[Result] = []
         openings: list[bytes] = []
-        for symbol, outcome in outcomes.items():
+        for name, outcome in outcomes.items():
+            symbol = None if command.channel == "positions" else name
             if not isinstance(outcome, Topic):
                 results.append(Result(symbol, outcome))
             elif outcome.refusal is not None:
                 results.append(Result(symbol, outcome.refusal))
             else:
-                resume_after = command.resume.get(symbol)
+                resume_after = command.resume.get(name)
                 resumed, opening = self._fanout.attach(client, outcome, resume_after=resume_after)
                 results.append(Result(symbol, None, resumed, outcome.seq))
                 openings.append(opening)
@@ -370,8 +405,9 @@ class Bridge:
     def _unsubscribe(self, client: Client, command: protocol.Unsubscribe) -> None:
         results: list[Result] = []
         for symbol in command.all_symbols:
-            fault = protocol.symbol_fault(symbol)
-            results.append(Result(symbol, fault))
+            of_account = command.channel == "positions"
+            fault = None if of_account else protocol.symbol_fault(symbol)
+            results.append(Result(None if of_account else symbol, fault))
             for stream in [stream for stream in client.subscriptions if command.matches(stream, symbol)]:
                 self._leave(client, client.subscriptions[stream].topic)
         if command.id is not None:
@@ -420,8 +456,12 @@ class Bridge:
         """The engine took the stream at first, or seemed to, and refuses it now."""
         for client in list(topic.subscriptions):
             self._fanout.detach(client, topic)
-            channel, symbol = topic.stream.channel, topic.stream.symbol
-            _tell(client, protocol.error(status, client.language, channel=channel, symbol=symbol))
+            _tell(client, _lost(topic.stream, status, client))
+
+
+def _lost(stream: Stream, problem: EntasisError | status_pb2.Status, client: Client) -> bytes:
+    """What a client is told whose subscription ends."""
+    return protocol.error(problem, client.language, channel=stream.channel, symbol=stream.symbol or None)
 
 
 def _tell(client: Client, payload: bytes) -> None:

@@ -20,11 +20,17 @@ from typing import NamedTuple, Protocol
 from google.rpc import status_pb2
 from websockets.frames import Frame, Opcode
 
+from entasis.portfolio.v1 import portfolio_pb2
 from entasis_engine.errors import EntasisError, Language
 from entasis_engine.times import Monotonic
 from entasis_engine.websocket import metrics, protocol
 from entasis_engine.websocket.limits import Limits
 from entasis_engine.websocket.protocol import Stream
+
+OPEN = "open"
+"""Status of a position that may still change."""
+SNAPSHOT = "snapshot"
+"""Event of a message that has all open positions."""
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -93,6 +99,11 @@ class Topic:
         return self._notice is None
 
     @property
+    def newest_frame(self) -> bytes:
+        """The newest data; empty where it is stale."""
+        return b"" if self._newest is None else self._newest.english
+
+    @property
     def idle(self) -> bool:
         """Whether nobody needs the topic."""
         return not self.subscriptions and not self.holders
@@ -145,8 +156,24 @@ class Topic:
 
     def latest(self, language: Language) -> bytes:
         """What one who missed everything needs: the newest data unless it is stale, and what is wrong, if anything."""
-        entries = [entry for entry in (self._newest, self._notice) if entry is not None]
-        return b"".join(entry.korean if language == "ko" else entry.english for entry in entries)
+        return self.newest_frame + self.notice(language)
+
+    def again(self, position: int, language: Language) -> bytes:
+        """What one gets who subscribes again before all up to here was sent: the rest, the newest included."""
+        return self.since(position, language)
+
+    def missed(self, position: int, language: Language, *, anew: bool) -> bytes:
+        """What one needs who stands at `position` and cannot be given everything since.
+
+        Args:
+            anew: whether they are to begin anew, like one who has just come.
+        """
+        return self.latest(language)
+
+    def notice(self, language: Language) -> bytes:
+        """What is wrong, if anything."""
+        entry = self._notice
+        return b"" if entry is None else entry.korean if language == "ko" else entry.english
 
     def position_after(self, seq: int) -> int | None:
         """Where to go on for one who has everything up to `seq`; None if not everything since then is held."""
@@ -166,7 +193,7 @@ class Topic:
         return position if expected <= seq else None
 
     def _speak(self, error: EntasisError, language: Language) -> bytes:
-        return protocol.error(error, language, channel=self.stream.channel, symbol=self.stream.symbol)
+        return protocol.error(error, language, channel=self.stream.channel, symbol=self.stream.symbol or None)
 
     def _append(self, entry: _Entry) -> None:
         self._ring.append(entry)
@@ -174,16 +201,105 @@ class Topic:
         self._joined.clear()
 
 
+class _Newest(NamedTuple):
+    """The newest frame about one position."""
+
+    number: int
+    """Its place in the topic's log."""
+    frame: bytes
+    position: portfolio_pb2.Position
+
+
+class PositionsTopic(Topic):
+    """Positions of an account. Unlike a market's updates, one replaces the one before only if it is about the same
+    position: so the newest about each is kept, of those too that ended.
+    """
+
+    def __init__(self, stream: Stream, *, ring_frames_max: int, ended_max: int) -> None:
+        super().__init__(stream, ring_frames_max=ring_frames_max)
+        self._ended_max = ended_max
+        self._open: dict[str, portfolio_pb2.Position] = {}
+        self._about: dict[str, _Newest] = {}
+        """By position, in the order of the last change."""
+        self._ended: deque[str] = deque()
+        self._complete_after = 0
+        """Whoever is done with fewer frames of the log has missed something that is not kept any more."""
+        self._known = False
+        """Whether it is known what is open."""
+        self._snapshot: bytes | None = None
+
+    def begin(self, update: portfolio_pb2.PositionUpdate) -> None:
+        """What is open now, in place of all that was known. `Fanout.publish` must follow."""
+        self._open = {held.position_id: held for held in update.positions}
+        self._about = {name: newest for name, newest in self._about.items() if newest.position.status != OPEN}
+        self._known = True
+        # Those who fell behind before need all of it.
+        self._complete_after = self.end + 1
+        self.append(update.seq, protocol.positions(self._open.values(), update.event, update.seq))
+        self._snapshot = self.newest_frame
+
+    def change(self, update: portfolio_pb2.PositionUpdate) -> None:
+        """Something happened to one position. `Fanout.publish` must follow."""
+        held = update.positions[0]
+        name = held.position_id
+        self._snapshot = None
+        self.append(update.seq, protocol.positions(update.positions, update.event, update.seq))
+        self._about.pop(name, None)
+        self._about[name] = _Newest(self.end, self.newest_frame, held)
+        if held.status == OPEN:
+            self._open[name] = held
+            return
+        self._open.pop(name, None)
+        self._ended.append(name)
+        if len(self._ended) > self._ended_max:
+            forgotten = self._about.pop(self._ended.popleft(), None)
+            if forgotten is not None:
+                self._complete_after = max(self._complete_after, forgotten.number)
+
+    def append_notice(self, error: EntasisError) -> None:
+        self._known = False
+        super().append_notice(error)
+
+    def latest(self, language: Language) -> bytes:
+        """All that are open, unless that is stale, and what is wrong, if anything."""
+        if not self._known:
+            return self.notice(language)
+        if self._snapshot is None:
+            self._snapshot = text_frame(protocol.positions(self._open.values(), SNAPSHOT, self.seq or 0))
+        return self._snapshot + self.notice(language)
+
+    def since(self, position: int, language: Language) -> bytes:
+        """As `Topic` has it; where that reaches further back than the ring, the newest about each position."""
+        if self.end - position > len(self._ring):
+            return self.missed(position, language, anew=False)
+        return super().since(position, language)
+
+    def again(self, position: int, language: Language) -> bytes:
+        return self.since(position, language) + self.latest(language)
+
+    def missed(self, position: int, language: Language, *, anew: bool) -> bytes:
+        """The newest about each position that changed after `position`; and what is open, where that is not enough."""
+        whole = self._known and (anew or position < self._complete_after)
+        frames = [
+            newest.frame
+            for newest in self._about.values()
+            if newest.number > position and not (whole and newest.position.status == OPEN)
+        ]
+        return b"".join(frames) + (self.latest(language) if whole else self.notice(language))
+
+
 class Subscription:
     """One client's place in one topic."""
 
-    __slots__ = ("client", "position", "topic", "turn")
+    __slots__ = ("anew", "client", "position", "topic", "turn")
 
     def __init__(self, client: Client, topic: Topic) -> None:
         self.client = client
         self.topic = topic
         self.position = topic.end
         """Frames of the topic's log that this client is done with."""
+        self.anew = False
+        """Whether it is to begin anew once the client is not slow any more."""
         self.turn = 0
         """When it last had its turn while the client was slow."""
 
@@ -247,16 +363,17 @@ class Client:
             controls = b"".join(self._controls)
             self._forget_controls()
             self.write(controls)
-        behind = [sub for sub in self.subscriptions.values() if sub.position < sub.topic.end]
+        behind = [sub for sub in self.subscriptions.values() if sub.anew or sub.position < sub.topic.end]
         behind.sort(key=lambda sub: sub.turn)
         self._turns += 1
         for sub in behind:
             if self.congested:  # set by `pause` while writing
                 break
             topic = sub.topic
-            frames = topic.latest(self.language)
+            frames = topic.missed(sub.position, self.language, anew=sub.anew)
             topic.conflated.inc(max(0, topic.end - sub.position - 1))
             sub.position = topic.end
+            sub.anew = False
             sub.turn = self._turns
             if frames:
                 topic.sent.inc()
@@ -305,8 +422,7 @@ class Fanout:
             client.subscriptions[topic.stream] = topic.subscriptions[client] = subscription
         resumed = None if resume_after is None else False
         if client.congested:
-            # Nothing may be written; standing one frame back makes `Client.resume` send the newest.
-            subscription.position = min(subscription.position, max(topic.end - 1, 0))
+            subscription.anew = True  # nothing may be written: `Client.resume` does it
             return resumed, b""
         if resume_after is not None and (position := topic.position_after(resume_after)) is not None:
             resumed = True
@@ -316,7 +432,7 @@ class Fanout:
             if not opening and not topic.live:
                 opening = topic.latest(client.language)
         elif subscription.position < topic.end:
-            opening = topic.since(subscription.position, client.language)
+            opening = topic.again(subscription.position, client.language)
         else:
             opening = topic.latest(client.language)
         subscription.position = topic.end

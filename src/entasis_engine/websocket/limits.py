@@ -19,6 +19,10 @@ class Limits:
     """How long a stream stays open after its last client left, so that a client that reconnects can resume."""
     topics_max: int = 800
     """Streams open to the engine, which takes 1000 on one connection."""
+    positions_topics_max: int = 500
+    """Those of them that are somebody's positions, so that they leave room for the market's."""
+    ended_positions_max: int = 1000
+    """Positions that ended, kept per account for clients that fell behind; beyond it they get a snapshot."""
     other_depths_max: int = 8
     """Order book depths of one symbol open at once, beside the usual ones."""
     unnoted_max: int = 10_000

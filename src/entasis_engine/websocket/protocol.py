@@ -7,19 +7,20 @@ whatever the client needs to find the message again.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2
 
 from entasis.market.v1 import market_pb2
+from entasis.portfolio.v1 import portfolio_pb2
 from entasis_engine import times
 from entasis_engine.errors import CATALOGUE, EntasisError, FieldFault, Language, field_error, status_as_json
 
-Channel = Literal["market", "orderbook", "candles"]
+Channel = Literal["market", "orderbook", "candles", "positions"]
 IntervalName = Literal["1m", "5m", "1h", "1d"]
 RequestId = str | int
 
@@ -57,10 +58,21 @@ class Stream(NamedTuple):
 
     channel: Channel
     symbol: str
+    """Empty where the channel has none."""
     depth: int = 0
     """Levels on each side; 0 where the channel has none."""
     interval: str = ""
     """Length of a candle; empty where the channel has none."""
+    session: str = ""
+    """Whose positions, as the engine names who may read them; empty where the channel is the same for everybody."""
+    address: str = ""
+    """Whence they are read: the engine looks at that, too."""
+
+    @property
+    def label(self) -> str:
+        """What it is called in logs, which the session is not for."""
+        account = self.session.partition("|")[0]
+        return " ".join(str(part) for part in (*self[:4], account) if part)
 
 
 CREDENTIAL_PATTERN = r"^[!-~]+\Z"
@@ -85,7 +97,9 @@ class _Selection(_Command, kw_only=True, frozen=True):
 
     @property
     def all_symbols(self) -> Sequence[str]:
-        """Every symbol named, once, in the order named."""
+        """Every symbol named, once, in the order named; on the channel `positions`, an empty one for all of them."""
+        if self.channel == "positions":
+            return [""]
         first = [] if self.symbol is None else [self.symbol]
         return list(dict.fromkeys(first + self.symbols))
 
@@ -96,8 +110,14 @@ class Subscribe(_Selection, tag="subscribe", kw_only=True, frozen=True):
     resume: dict[str, Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]] = {}
     """For a symbol, the last `seq` received: what came after it is sent instead of a snapshot, where still held."""
 
-    def stream(self, symbol: str) -> Stream:
-        """The stream of one of the symbols."""
+    def stream(self, symbol: str, session: str = "", address: str = "") -> Stream:
+        """The stream of one of the symbols.
+
+        Args:
+            session: of the client, and where it comes from; only the channel `positions` depends on them.
+        """
+        if self.channel == "positions":
+            return Stream(self.channel, symbol, session=session, address=address)
         depth = (self.depth or DEPTH_DEFAULT) if self.channel == "orderbook" else 0
         interval = (self.interval or INTERVAL_DEFAULT) if self.channel == "candles" else ""
         return Stream(self.channel, symbol, depth, interval)
@@ -178,9 +198,15 @@ _RULES: Mapping[str, tuple[str, str]] = {
         "must be subscribe, unsubscribe, list, ping, heartbeat or auth",
         "subscribe, unsubscribe, list, ping, heartbeat, auth 중 하나여야 합니다",
     ),
-    "channel": ("must be market, orderbook or candles", "market, orderbook, candles 중 하나여야 합니다"),
+    "channel": (
+        "must be market, orderbook, candles or positions",
+        "market, orderbook, candles, positions 중 하나여야 합니다",
+    ),
     "symbol": ("must be a string", "문자열이어야 합니다"),
-    "symbols": ("must be a list of at least one symbol", "하나 이상의 심볼을 담은 목록이어야 합니다"),
+    "symbols": (
+        "must be a list of at least one symbol; the channel positions has none",
+        "하나 이상의 심볼을 담은 목록이어야 하며, positions 채널에는 심볼이 없습니다",
+    ),
     "depth": ("must be a whole number from 1 to 100", "1에서 100 사이의 정수여야 합니다"),
     "interval": ("must be 1m, 5m, 1h or 1d", "1m, 5m, 1h, 1d 중 하나여야 합니다"),
     "resume": (
@@ -225,7 +251,8 @@ def parse(text: str, *, symbols_max: int) -> Command:
         raise rejected(text, field_fault(field)) from None
     if isinstance(command, _Selection):
         count = len(command.all_symbols)
-        if count == 0:
+        names_symbols = command.symbol is not None or bool(command.symbols)
+        if count == 0 or (names_symbols and command.channel == "positions"):
             raise rejected(text, field_fault("symbols"))
         if count > symbols_max:
             raise rejected(text, too_many(symbols_max, SYMBOLS_PER_MESSAGE))
@@ -251,7 +278,7 @@ def rejected(text: str, error: EntasisError) -> Rejected:
         type(envelope.id) is int and -(2**63) <= envelope.id < 2**63
     )
     known_id = envelope.id if is_id else None
-    known_channel = envelope.channel if envelope.channel in ("market", "orderbook", "candles") else None
+    known_channel = envelope.channel if envelope.channel in get_args(Channel) else None
     return Rejected(error, request_id=known_id, channel=known_channel)
 
 
@@ -310,6 +337,35 @@ class _Candle(msgspec.Struct):
     seq: int
 
 
+class _Position(msgspec.Struct):
+    """As REST has it: a time that is not set is left out, and text that there is none of is empty."""
+
+    symbol: str
+    size: str
+    entry_price: str
+    current_price: str
+    pnl: str
+    timestamp: str
+    position_id: str
+    type: str
+    leverage: str
+    status: str
+    margin: str
+    liquidation_price: str
+    realised_pnl: str
+    fees: str
+    open_time: str
+    close_time: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Positions(msgspec.Struct):
+    # Not one position's fields beside ours: a position has a `type`, by which clients tell answers from data.
+    positions: list[_Position]
+    channel: str
+    event: str
+    seq: int
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -348,6 +404,22 @@ def candle(update: market_pb2.CandleUpdate) -> bytes:
     )
 
 
+def positions(held: Iterable[portfolio_pb2.Position], event: str, seq: int) -> bytes:
+    """A message of the channel `positions`: what happened to one, or, as a snapshot, all that are open."""
+    return _encode(_Positions([_Position(**_position_fields(one)) for one in held], "positions", event, seq))
+
+
+def _position_fields(held: portfolio_pb2.Position) -> dict[str, Any]:
+    fields: dict[str, Any] = {name: getattr(held, name) for name in _POSITION_TEXTS}
+    fields |= {"timestamp": _time(held.timestamp), "open_time": _time(held.open_time)}
+    if held.HasField("close_time"):
+        fields["close_time"] = _time(held.close_time)
+    return fields
+
+
+_POSITION_TEXTS = sorted(set(_Position.__struct_fields__) - {"timestamp", "open_time", "close_time"})
+
+
 def _time(moment: Timestamp) -> str:
     return times.isoformat(times.from_milliseconds(moment.seconds * 1000 + moment.nanos // 1_000_000))
 
@@ -358,7 +430,8 @@ def _time(moment: Timestamp) -> str:
 class Result(NamedTuple):
     """What became of one symbol of a subscribe or unsubscribe."""
 
-    symbol: str
+    symbol: str | None
+    """None on a channel that has none."""
     error: EntasisError | status_pb2.Status | None = None
     resumed: bool | None = None
     """Whether data continues where the client left off; None where that was not asked for."""
@@ -374,9 +447,10 @@ def selection_ack(command: Subscribe | Unsubscribe, results: Sequence[Result], l
 
 
 def _result(result: Result, language: Language) -> dict[str, Any]:
+    symbol = {} if result.symbol is None else {"symbol": result.symbol}
     if result.error is not None:
-        return {"symbol": result.symbol, "status": "error", "error": _status(result.error, language)}
-    printed: dict[str, Any] = {"symbol": result.symbol, "status": "ok"}
+        return {**symbol, "status": "error", "error": _status(result.error, language)}
+    printed: dict[str, Any] = {**symbol, "status": "ok"}
     if result.resumed is not None:
         printed["resumed"] = result.resumed
     if result.seq is not None:
@@ -399,7 +473,9 @@ def subscriptions(command: List, streams: Sequence[Stream]) -> bytes:
     """The answer to `list`."""
     printed: list[dict[str, Any]] = []
     for stream in streams:
-        entry: dict[str, Any] = {"channel": stream.channel, "symbol": stream.symbol}
+        entry: dict[str, Any] = {"channel": stream.channel}
+        if stream.symbol:
+            entry["symbol"] = stream.symbol
         if stream.depth:
             entry["depth"] = stream.depth
         if stream.interval:

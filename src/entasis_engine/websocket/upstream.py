@@ -13,10 +13,11 @@ from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from entasis.market.v1 import market_pb2, market_pb2_grpc
+from entasis.portfolio.v1 import portfolio_pb2, portfolio_pb2_grpc
 from entasis_engine.errors import EntasisError
 from entasis_engine.websocket import metrics, protocol
 from entasis_engine.websocket.failures import status_in
-from entasis_engine.websocket.fanout import Fanout, Topic
+from entasis_engine.websocket.fanout import SNAPSHOT, Fanout, PositionsTopic, Topic
 from entasis_engine.websocket.limits import Limits
 from entasis_engine.websocket.protocol import Stream
 
@@ -31,12 +32,23 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 """For whoever opens the channel that the bridge is given."""
 
-_Response = market_pb2.StreamPricesResponse | market_pb2.StreamOrderBooksResponse | market_pb2.StreamCandlesResponse
+_Response = (
+    market_pb2.StreamPricesResponse
+    | market_pb2.StreamOrderBooksResponse
+    | market_pb2.StreamCandlesResponse
+    | portfolio_pb2.StreamPositionsResponse
+)
 
 # The stream itself is at fault, so trying again would give the same answer. Anything else may pass.
 _REFUSALS: Mapping[grpc.StatusCode, str] = {
     grpc.StatusCode.NOT_FOUND: "SYMBOL_UNKNOWN",
     grpc.StatusCode.INVALID_ARGUMENT: "SYMBOL_MALFORMED",
+}
+# Whoever reads positions may not, or not any more, or has too many streams: the client must do something about it.
+_POSITIONS_REFUSALS = {
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +75,7 @@ class Upstreams:
             on_refused: tells clients of a topic that the engine refuses it, where they had been subscribed already.
         """
         self._stub = market_pb2_grpc.MarketServiceStub(channel)
+        self._portfolio = portfolio_pb2_grpc.PortfolioServiceStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
         self._fanout = fanout
         self._limits = limits
@@ -102,21 +115,30 @@ class Upstreams:
         topic = self._topics.get(stream)
         if topic is None:
             self._require_room(stream)
-            replaced = stream.channel != "market"
-            ring_frames_max = self._limits.ring_frames_max_replaced if replaced else self._limits.ring_frames_max
-            topic = self._topics[stream] = Topic(stream, ring_frames_max=ring_frames_max)
+            topic = self._topics[stream] = self._new_topic(stream)
             metrics.TOPICS.inc()
-            name = "websocket topic " + " ".join(str(part) for part in stream if part)
+            name = f"websocket topic {stream.label}"
             self._feeders[topic] = self._tasks.create_task(self._feed(topic, resume_after), name=name)
         if (handle := self._lingering.pop(topic, None)) is not None:
             handle.cancel()
         topic.holders += 1
         return topic
 
+    def _new_topic(self, stream: Stream) -> Topic:
+        limits = self._limits
+        if stream.channel == "positions":
+            return PositionsTopic(stream, ring_frames_max=limits.ring_frames_max, ended_max=limits.ended_positions_max)
+        replaced = stream.channel != "market"
+        return Topic(stream, ring_frames_max=limits.ring_frames_max_replaced if replaced else limits.ring_frames_max)
+
     def _require_room(self, stream: Stream) -> None:
         """Each stream costs the engine an encoding at every change, so strangers may not open them without end."""
         if len(self._topics) >= self._limits.topics_max:
             raise protocol.too_many(self._limits.topics_max, protocol.STREAMS_OPEN)
+        if stream.channel == "positions":
+            of_accounts = sum(open_stream.channel == "positions" for open_stream in self._topics)
+            if of_accounts >= self._limits.positions_topics_max:
+                raise protocol.too_many(self._limits.positions_topics_max, protocol.STREAMS_OPEN)
         if stream.channel == "orderbook" and stream.depth not in protocol.DEPTHS_ALWAYS_OPEN:
             others = sum(
                 open_stream.symbol == stream.symbol
@@ -137,7 +159,9 @@ class Upstreams:
         if not topic.idle or topic in self._lingering or self._topics.get(topic.stream) is not topic:
             return
         loop = asyncio.get_running_loop()
-        self._lingering[topic] = loop.call_later(self._limits.linger_seconds, self._end, topic)
+        # Positions are read no longer than somebody who may read them is there; nor can their stream be resumed.
+        seconds = 0 if topic.stream.channel == "positions" else self._limits.linger_seconds
+        self._lingering[topic] = loop.call_later(seconds, self._end, topic)
 
     async def settled(self, topics: Iterable[Topic]) -> None:
         """Wait until the engine has answered for each topic, within limits; what is not answered then is lost."""
@@ -174,16 +198,15 @@ class Upstreams:
                 await self._read(topic, topic.seq or resume_after, patient=attempts > 0)
                 reason = "the engine ended the stream"
             except grpc.aio.AioRpcError as error:
-                if error.code() in _REFUSALS:
-                    unexplained = EntasisError(_REFUSALS[error.code()], symbol=topic.stream.symbol)
-                    self._refuse(topic, status_in(error) or unexplained.status())
+                if (refusal := _refusal(topic.stream, error)) is not None:
+                    self._refuse(topic, refusal)
                     return
                 reason = f"{error.code().name}: {error.details()}"
             except _HungError:
                 reason = "the engine does not answer"
             except Exception as error:
                 # One topic's defect must not end the bridge; it is tried again like a loss.
-                _log.exception("websocket_upstream_defect", stream=topic.stream)
+                _log.exception("websocket_upstream_defect", stream=topic.stream.label)
                 reason = repr(error)
             # A stream that had been open begins its pauses anew.
             attempts = 1 if topic.settled.is_set() and topic not in self._lost else attempts + 1
@@ -222,6 +245,10 @@ class Upstreams:
             first.cancel()
 
     def _open(self, stream: Stream, resume_after: int | None, patient: bool) -> grpc.aio.UnaryStreamCall[Any, Any]:
+        if stream.channel == "positions":
+            metadata = (("x-client-ip", stream.address), ("x-session-bin", stream.session.encode()))
+            positions = portfolio_pb2.StreamPositionsRequest()
+            return self._portfolio.StreamPositions(positions, metadata=metadata, wait_for_ready=patient)
         symbols = [stream.symbol]
         if stream.channel == "market":
             # One before what is needed: then the answer is never empty, so that whoever comes later has a snapshot.
@@ -245,9 +272,13 @@ class Upstreams:
         elif isinstance(response, market_pb2.StreamOrderBooksResponse):
             for book in response.books:
                 topic.append(book.seq, protocol.book(book, topic.stream.depth))
-        else:
+        elif isinstance(response, market_pb2.StreamCandlesResponse):
             for candle in response.updates:
                 topic.append(candle.seq, protocol.candle(candle))
+        else:
+            _take_positions(topic, response)
+            self._fanout.publish(topic)
+            return
         if response.interruptions:
             # Only the last counts: what is over by now need not be told.
             last = response.interruptions[-1]
@@ -272,7 +303,7 @@ class Upstreams:
         if topic in self._lost:
             return
         if not self._lost:  # a line for the engine, not for each of its streams
-            _log.warning("websocket_upstream_lost", first_stream=topic.stream, reason=reason)
+            _log.warning("websocket_upstream_lost", first_stream=topic.stream.label, reason=reason)
         metrics.LOST.inc()
         self._lost.add(topic)
         topic.append_notice(EntasisError("UNAVAILABLE"))
@@ -289,3 +320,21 @@ class Upstreams:
         longest = min(self._limits.retry_seconds_max, self._limits.retry_seconds_min * 2**attempts)
         # Full jitter, so that a thousand topics do not come back in one instant.
         return random.uniform(self._limits.retry_seconds_min, longest)  # noqa: S311 - nothing secret
+
+
+def _refusal(stream: Stream, error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+    """What the engine has against a stream; None where it may serve it later."""
+    status = status_in(error)
+    if error.code() in _REFUSALS:
+        return status or EntasisError(_REFUSALS[error.code()], symbol=stream.symbol).status()
+    return status if stream.channel == "positions" and error.code() in _POSITIONS_REFUSALS else None
+
+
+def _take_positions(topic: Topic, response: portfolio_pb2.StreamPositionsResponse) -> None:
+    if not isinstance(topic, PositionsTopic):
+        raise TypeError(f"positions on the channel {topic.stream.channel}")
+    for update in response.updates:
+        if update.event == SNAPSHOT:
+            topic.begin(update)
+        else:
+            topic.change(update)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.protobuf.struct_pb2 import ListValue
@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from entasis.access.v1 import access_pb2, access_pb2_grpc
 from entasis.market.v1 import market_pb2, market_pb2_grpc
+from entasis.portfolio.v1 import portfolio_pb2, portfolio_pb2_grpc
 from entasis_engine.errors import EntasisError, language_of
 
 START_MS = 1_711_013_400_123  # 2024-03-21T09:30:00.123Z
@@ -133,6 +134,104 @@ class FakeAccess(access_pb2_grpc.AccessServiceServicer):
             await context.abort(grpc.StatusCode.UNKNOWN, "?", trailing_metadata=details)
 
 
+class PositionsStream(NamedTuple):
+    """A stream of positions that a bridge has open."""
+
+    session: str
+    address: str
+    responses: asyncio.Queue[Any]
+
+
+class FakePortfolio(portfolio_pb2_grpc.PortfolioServiceServicer):
+    """Holds positions of accounts, numbers what happens to them, and sends what the test makes."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, dict[str, portfolio_pb2.Position]] = defaultdict(dict)
+        """Open positions, by account and id."""
+        self.seq = 100
+        self.open: list[PositionsStream] = []
+        self.opened: list[PositionsStream] = []
+        """Every stream that was ever asked for."""
+        self.refusals: dict[str, EntasisError] = {}
+        """Why streams of a session are refused, or end."""
+
+    async def StreamPositions(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        metadata = dict(context.invocation_metadata())
+        session, address = metadata["x-session-bin"].decode(), metadata["x-client-ip"]
+        stream = PositionsStream(session, address, asyncio.Queue())
+        self.opened.append(stream)
+        if (refusal := self.refusals.get(session)) is not None:
+            await _abort(context, refusal)
+        self.open.append(stream)
+        try:
+            await context.send_initial_metadata(())
+            held = self.held[session.partition("|")[0]].values()
+            yield _update("snapshot", self.seq, *held)
+            while True:
+                response = await stream.responses.get()
+                if isinstance(response, EntasisError):
+                    await _abort(context, response)
+                yield response
+        finally:
+            self.open.remove(stream)
+
+    def change(self, event: str, position_id: str, account: str = "acc-1", **fields: Any) -> int:
+        """Something happens to a position; its number."""
+        held = self.held[account]
+        position = held.setdefault(position_id, position_of(position_id))
+        if event in {"closed", "liquidated"}:
+            position.status = event
+            position.close_time.FromMilliseconds(START_MS)
+            del held[position_id]
+        for name, value in fields.items():
+            setattr(position, name, value)
+        self.seq += 1
+        for stream in self.open:
+            if stream.session.partition("|")[0] == account:
+                stream.responses.put_nowait(_update(event, self.seq, position))
+        return self.seq
+
+    def end(self, session: str, refusal: EntasisError) -> None:
+        """Streams of a session end, and no more are opened."""
+        self.refusals[session] = refusal
+        for stream in self.open:
+            if stream.session == session:
+                stream.responses.put_nowait(refusal)
+
+
+def position_of(position_id: str) -> portfolio_pb2.Position:
+    """A position as it is opened."""
+    position = portfolio_pb2.Position(
+        position_id=position_id,
+        symbol="BTC-USDT",
+        size="1.5",
+        entry_price="64000.00",
+        current_price="65000.00",
+        pnl="1500.00",
+        type="long",
+        leverage="1",
+        status="open",
+        margin="96000.00",
+        liquidation_price="320.00",
+        realised_pnl="0.00",
+        fees="48.00",
+    )
+    position.timestamp.FromMilliseconds(START_MS)
+    position.open_time.FromMilliseconds(START_MS - 123)
+    return position
+
+
+def _update(event: str, seq: int, *positions: portfolio_pb2.Position) -> portfolio_pb2.StreamPositionsResponse:
+    update = portfolio_pb2.PositionUpdate(event=event, seq=seq, positions=positions)
+    return portfolio_pb2.StreamPositionsResponse(updates=[update])
+
+
+async def _abort(context: Any, error: EntasisError) -> None:
+    details = (("grpc-status-details-bin", error.status().SerializeToString()),)
+    code = next(code for code in grpc.StatusCode if code.value[0] == error.entry.code)
+    await context.abort(code, error.message(), trailing_metadata=details)
+
+
 class FakeEngine(market_pb2_grpc.MarketServiceServicer):
     """Numbers trades, keeps them all, and sends what the test makes."""
 
@@ -151,11 +250,13 @@ class FakeEngine(market_pb2_grpc.MarketServiceServicer):
         self.seq = 100
         # The RPC that the bridge never calls stays as the base class has it: UNIMPLEMENTED.
         self.access = FakeAccess()  # type: ignore[abstract]
+        self.portfolio = FakePortfolio()  # type: ignore[abstract]
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
         self._server = grpc.aio.server()
         market_pb2_grpc.add_MarketServiceServicer_to_server(self, self._server)
+        portfolio_pb2_grpc.add_PortfolioServiceServicer_to_server(self.portfolio, self._server)
         access_pb2_grpc.add_AccessServiceServicer_to_server(self.access, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(_Health(self), self._server)
         self._server.add_insecure_port(self.address)

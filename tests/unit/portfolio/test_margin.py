@@ -9,22 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entasis_engine.decimals import at_scale
+from entasis_engine.decimals import at_scale, is_multiple
 from entasis_engine.portfolio.margin import (
     MONEY_STEP,
     LeverageError,
     Side,
     average_price,
     check_leverage,
-    divide_down,
-    divide_up,
     fee,
     initial_margin,
-    is_multiple,
     is_passed,
     liquidation_price,
     maintenance_margin,
-    multiply,
     notional,
     pnl,
 )
@@ -183,22 +179,6 @@ def test_a_mark_passes_when_the_margin_left_is_the_maintenance_margin_or_less(
     for mark in (other, max(price + ticks * CENT, CENT)):
         left = Fraction(margin) + Fraction(pnl(side, value, notional(mark, size)))
         assert is_passed(side, price, mark) == (left <= Fraction(value) * Fraction(rate))
-
-
-@given(POSITIVE, POSITIVE, POSITIVE)
-def test_quotients_are_rounded_from_the_exact_ones(numerator: Decimal, denominator: Decimal, step: Decimal) -> None:
-    """The two roundings are the multiples of the step next to the exact quotient, and equal where it is one itself."""
-    down, up = divide_down(numerator, denominator, step), divide_up(numerator, denominator, step)
-    exact = Fraction(numerator) / Fraction(denominator)
-    assert Fraction(down) <= exact <= Fraction(up)
-    assert is_multiple(down, step)
-    assert Fraction(up) - Fraction(down) == (Fraction(step) if exact % Fraction(step) else 0)
-
-
-@given(POSITIVE, POSITIVE)
-def test_products_are_exact(left: Decimal, right: Decimal) -> None:
-    """No product is rounded to Python's own 28 digits."""
-    assert Fraction(multiply(left, right)) == Fraction(left) * Fraction(right)
 
 
 @given(POSITIVE, POSITIVE, SIDES)

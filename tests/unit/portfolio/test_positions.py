@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.market import BTC, ETH, NOON
 
-from entasis_engine.decimals import add, at_scale
+from entasis_engine.decimals import add, at_scale, is_multiple
 from entasis_engine.exchanges.feed import Instrument
 from entasis_engine.portfolio.execution import Filled, StepError
 from entasis_engine.portfolio.ledger import AccountKind, Transaction
-from entasis_engine.portfolio.margin import LeverageError, Side, is_multiple
+from entasis_engine.portfolio.margin import LeverageError, Side
 from entasis_engine.portfolio.positions import (
     CloseTooLargeError,
     Limits,

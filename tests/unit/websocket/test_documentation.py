@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 from websockets.frames import Close
 
+from entasis.portfolio.v1 import portfolio_pb2
 from entasis_engine.errors import EntasisError
 from entasis_engine.settings import Settings
 from entasis_engine.websocket import protocol
@@ -62,9 +64,20 @@ def test_every_kind_of_message_is_shown() -> None:
     actions = {"subscribe", "unsubscribe", "list", "ping", "heartbeat", "auth"}
     assert {example["action"] for example in COMMANDS} == actions
     data = [example for example in EXAMPLES if "action" not in example and "type" not in example]
-    assert {example["channel"] for example in data} == {"market", "orderbook", "candles"}
+    assert {example["channel"] for example in data} == {"market", "orderbook", "candles", "positions"}
     types = {example["type"] for example in EXAMPLES if "type" in example}
     assert types == {"ack", "subscriptions", "pong", "heartbeat", "error"}
+
+
+def test_positions_are_shown_as_they_are_printed() -> None:
+    """Each message on the page has exactly the fields that the code prints, in that order."""
+    shown = [example for example in EXAMPLES if "positions" in example]
+    assert [example["event"] for example in shown] == ["snapshot", "price"]
+    for example in shown:
+        held = [json_format.ParseDict(one, portfolio_pb2.Position()) for one in example["positions"]]
+        assert protocol.positions(held, example["event"], example["seq"]).decode() == json.dumps(
+            example, separators=(",", ":")
+        )
 
 
 def test_the_checksum_is_computed_as_described() -> None:
@@ -95,5 +108,7 @@ def test_the_numbers_are_those_of_the_code() -> None:
         f"an anonymous socket has {settings.websocket_auth_seconds:.0f} s",
         f"within {limits.sessions_seconds + limits.answer_seconds:.0f} s when its key is revoked",
         f"{settings.websocket_clients_per_address_max} clients of the same address",
+        f"positions of more than {limits.positions_topics_max} keys and addresses",
+        f"more than\n  {limits.ended_positions_max} were closed",
     ):
         assert number in PAGE

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import CLIENT, Protocol
 
+from entasis.portfolio.v1 import portfolio_pb2
 from entasis_engine.errors import EntasisError
-from entasis_engine.websocket.fanout import Client, Fanout, Topic
+from entasis_engine.websocket.fanout import Client, Fanout, PositionsTopic, Topic
 from entasis_engine.websocket.limits import Limits
 from entasis_engine.websocket.protocol import Stream
 
@@ -436,3 +437,202 @@ def test_order_and_last_value_hold_whatever_happens(steps: list[str], full_bytes
             assert got[-1:] == ([newest[stream.symbol]] if newest[stream.symbol] else [])
     if ring_frames_max >= len(steps):
         assert numbers(wires[2]) == list(range(1, newest["A-B"] + 1))
+
+
+# --- Positions --------------------------------------------------------------------------------------------------------
+
+
+class Positions:
+    """A topic of positions, and one client of it."""
+
+    def __init__(self, *, ended_max: int = 3, ring_frames_max: int = 8) -> None:
+        self.room = Room()
+        self.topic = PositionsTopic(
+            Stream("positions", "", session="acc_1|", address="::1"),
+            ring_frames_max=ring_frames_max,
+            ended_max=ended_max,
+        )
+        self.seq = 0
+
+    def begin(self, *open_ids: str) -> None:
+        positions = [portfolio_pb2.Position(position_id=one, status="open") for one in open_ids]
+        self.topic.begin(portfolio_pb2.PositionUpdate(event="snapshot", seq=self.seq, positions=positions))
+        self._publish()
+
+    def tell(self, event: str, position_id: str) -> None:
+        self.seq += 1
+        status = event if event in {"closed", "liquidated"} else "open"
+        position = portfolio_pb2.Position(position_id=position_id, status=status, size=str(self.seq))
+        self.topic.change(portfolio_pb2.PositionUpdate(event=event, seq=self.seq, positions=[position]))
+        self._publish()
+
+    def _publish(self) -> None:
+        self.room.fanout.publish(self.topic)
+        self.room.timers.end_period()
+
+    def client(self) -> Wire:
+        wire = self.room.client()
+        self.attach(wire)
+        return wire
+
+    def attach(self, wire: Wire) -> None:
+        _, opening = self.room.fanout.attach(wire.client, self.topic)
+        if opening:
+            wire.client.send([opening])
+
+
+def picture(wire: Wire) -> tuple[dict[str, str], list[str]]:
+    """What a client knows of open positions, by id, and which it saw end."""
+    known: dict[str, str] = {}
+    ended = []
+    for message in wire.messages:
+        if message.get("type") == "error":
+            continue
+        if message["event"] == "snapshot":
+            known.clear()
+        for one in message["positions"]:
+            if one["status"] == "open":
+                known[one["position_id"]] = one["size"]
+            else:
+                known.pop(one["position_id"], None)
+                ended.append(one["position_id"])
+    return known, ended
+
+
+def test_a_late_client_begins_with_what_is_open_by_then() -> None:
+    """The snapshot of a newcomer has every change so far and its number; what ended before is no news."""
+    held = Positions()
+    held.begin("a", "b")
+    held.tell("closed", "a")
+    held.tell("opened", "c")
+    wire = held.client()
+    (snapshot,) = wire.messages
+    assert ([one["position_id"] for one in snapshot["positions"]], snapshot["seq"]) == (["b", "c"], 2)
+    assert picture(wire) == ({"b": "", "c": "2"}, [])
+
+
+def test_a_slow_client_gets_the_newest_of_each_position_in_order() -> None:
+    """After a jam each position that changed comes once, as it is now, and one that ended says so."""
+    held = Positions()
+    held.begin("a", "b", "c")
+    wire = held.client()
+    wire.client.pause()
+    for event, name in (("price", "a"), ("closed", "b"), ("price", "a"), ("opened", "d"), ("price", "a")):
+        held.tell(event, name)
+    wire.drain()
+    wire.client.resume()
+    assert [(one["event"], one["positions"][0]["position_id"], one["seq"]) for one in wire.messages[1:]] == [
+        ("closed", "b", 2),
+        ("opened", "d", 4),
+        ("price", "a", 5),
+    ]
+
+
+def test_a_client_that_comes_while_it_is_slow_gets_a_snapshot_alone() -> None:
+    """What ended before a client subscribed is not told, though it could not be served at once."""
+    held = Positions()
+    held.begin("a", "b")
+    held.tell("closed", "a")
+    wire = held.room.client()
+    wire.client.pause()
+    held.attach(wire)
+    held.tell("closed", "b")
+    held.tell("opened", "c")
+    wire.client.resume()
+    assert picture(wire) == ({"c": "3"}, ["b"])
+    held.tell("closed", "c")
+    assert picture(wire) == ({}, ["b", "c"])
+
+
+def test_where_more_ended_than_is_kept_a_slow_client_gets_a_snapshot() -> None:
+    """Nothing ends without a word: what is not told by itself is missing from the snapshot."""
+    held = Positions(ended_max=2)
+    held.begin("a", "b", "c", "d", "e")
+    wire = held.client()
+    wire.client.pause()
+    for name in "abc":
+        held.tell("closed", name)
+    wire.client.resume()
+    assert picture(wire) == ({"d": "", "e": ""}, ["b", "c"])
+    assert wire.messages[-1]["event"] == "snapshot"
+
+
+def test_more_frames_at_once_than_the_ring_holds_lose_no_end() -> None:
+    """Even where one period brings more than is held, each position's newest state arrives."""
+    held = Positions(ring_frames_max=4)
+    held.begin("a", "b")
+    wire = held.client()
+    held.tell("price", "a")  # now the client has had its write of this period
+    for event, name in (("closed", "b"), *(("price", "a") for _ in range(9))):
+        held.seq += 1
+        status = "closed" if event == "closed" else "open"
+        position = portfolio_pb2.Position(position_id=name, status=status, size=str(held.seq))
+        held.topic.change(portfolio_pb2.PositionUpdate(event=event, seq=held.seq, positions=[position]))
+    held._publish()
+    assert picture(wire) == ({"a": str(held.seq)}, ["b"])
+
+
+def test_a_stale_snapshot_is_not_given() -> None:
+    """While the engine is away a newcomer is told so, and nothing else; the next snapshot reaches everybody once."""
+    held = Positions()
+    held.begin("a")
+    early = held.client()
+    held.topic.append_notice(EntasisError("UNAVAILABLE"))
+    held._publish()
+    late = held.client()
+    assert [one["type"] for one in late.messages] == ["error"]
+    held.topic.recover()
+    held.seq += 10
+    held.begin("b")
+    for wire in (early, late):
+        assert picture(wire)[0] == {"b": ""}
+    assert len(late.messages) == 2
+
+
+@given(
+    st.lists(
+        st.sampled_from(["opened", "price", "closed", "begin", "jam", "drain", "join", "again", "lose"]), max_size=40
+    )
+)
+def test_whoever_reads_knows_what_is_open(steps: list[str]) -> None:
+    """Whatever happens, once a client reads again it knows exactly what is open, and saw nothing end twice."""
+    held = Positions(ended_max=2, ring_frames_max=3)
+    held.begin()
+    wires = [held.client()]
+    open_now: dict[str, str] = {}
+    names = iter(range(1000))
+    for step in [*steps, "begin", "opened"]:
+        if step == "opened":
+            name = str(next(names))
+            held.tell("opened", name)
+            open_now[name] = str(held.seq)
+        elif step in {"price", "closed"} and open_now and held.topic.live:
+            name = next(iter(open_now))
+            held.tell(step, name)
+            del open_now[name]
+            if step == "price":
+                open_now[name] = str(held.seq)
+        elif step == "begin":
+            held.topic.recover()
+            held.begin(*open_now)
+            open_now = dict.fromkeys(open_now, "")
+        elif step == "jam" and not wires[0].client.congested:
+            wires[0].client.pause()
+        elif step == "drain" and wires[0].client.congested:
+            wires[0].client.resume()
+        elif step == "join":
+            wires.append(held.client())
+        elif step == "again":
+            held.attach(wires[0])
+        elif step == "lose":
+            held.topic.append_notice(EntasisError("UNAVAILABLE"))
+            held._publish()
+            held.topic.recover()
+            held.begin(*open_now)
+            open_now = dict.fromkeys(open_now, "")
+    if wires[0].client.congested:
+        wires[0].client.resume()
+    for wire in wires:
+        known, ended = picture(wire)
+        assert known == open_now
+        assert len(ended) == len(set(ended))

@@ -87,6 +87,33 @@ def test_unsubscribe_without_selector_means_every_stream_of_the_symbol() -> None
     assert not wide.matches(Stream("orderbook", "C-D", depth=10), "A-B")
 
 
+def test_positions_have_no_symbol_and_are_somebodys() -> None:
+    """The channel `positions` names one stream, that of a session and an address; an unsubscribe matches it."""
+    subscribe = command(action="subscribe", channel="positions", id=1)
+    unsubscribe = command(action="unsubscribe", channel="positions")
+    assert isinstance(subscribe, Subscribe)
+    assert isinstance(unsubscribe, Unsubscribe)
+    (symbol,) = subscribe.all_symbols
+    stream = subscribe.stream(symbol, "acc_1|key|secret", "192.0.2.1")
+    assert stream == Stream("positions", "", session="acc_1|key|secret", address="192.0.2.1")
+    assert [unsubscribe.matches(stream, one) for one in unsubscribe.all_symbols] == [True]
+    assert stream.label == "positions acc_1"
+    market = command(action="subscribe", channel="market", symbol="A-B")
+    assert isinstance(market, Subscribe)
+    assert market.stream("A-B", "acc_1|key|secret", "192.0.2.1") == Stream("market", "A-B")
+
+
+def test_answers_about_positions_name_no_symbol() -> None:
+    """Acknowledgement, list and error of a channel without symbols have no such field."""
+    stream = Stream("positions", "", session="acc_1|key|secret", address="192.0.2.1")
+    assert json.loads(protocol.subscriptions(List(), [stream])) == {
+        "type": "subscriptions",
+        "subscriptions": [{"channel": "positions"}],
+    }
+    printed = json.loads(protocol.selection_ack(Subscribe(id=1, channel="positions"), [Result(None, seq=5)], "en"))
+    assert printed["results"] == [{"status": "ok", "seq": 5}]
+
+
 def test_the_other_commands() -> None:
     """`list`, `ping` and `heartbeat` are understood, with an id of either kind."""
     assert command(action="list", id="x") == List(id="x")
@@ -138,6 +165,10 @@ def test_unknown_fields_are_ignored() -> None:
         ('{"action": "subscribe", "channel": "candles", "symbol": "A-B", "interval": "4h"}', "interval"),
         ('{"action": "subscribe", "channel": "candles", "symbol": "A-B", "resume": {"A-B": 1}}', "resume"),
         ('{"action": "subscribe", "channel": "market", "symbol": "A-B", "resume": {"A-B": -1}}', "resume"),
+        ('{"action": "subscribe", "channel": "positions", "symbol": "A-B"}', "symbols"),
+        ('{"action": "subscribe", "channel": "positions", "symbols": ["A-B"]}', "symbols"),
+        ('{"action": "subscribe", "channel": "positions", "resume": {"": 1}}', "resume"),
+        ('{"action": "unsubscribe", "channel": "positions", "symbol": "A-B"}', "symbols"),
         ('{"action": "unsubscribe", "channel": "market"}', "symbols"),
         ('{"action": "heartbeat"}', "seconds"),
         ('{"action": "heartbeat", "seconds": 3601}', "seconds"),

@@ -29,7 +29,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"entasis/analysis/v1/analysis.proto\x12\x13\x65ntasis.analysis.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#entasis/access/v1/requirement.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n\x14GetPredictionRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12&\n\ttimeframe\x18\x02 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x02\x31hR\x02\x34hR\x02\x31\x64\x12&\n\x05model\x18\x03 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x04lstmR\x08\x65nsemble\"\xa0\x01\n\x15GetPredictionResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x11\n\ttimeframe\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"L\n\x0eGetRiskRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\"\x90\x01\n\x0fGetRiskResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06var_95\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpected_shortfall\x18\x03 \x01(\t\x12\x12\n\nvolatility\x18\x04 \x01(\t\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x8f\x03\n\x0f\x41nalysisService\x12\xcb\x01\n\rGetPrediction\x12).entasis.analysis.v1.GetPredictionRequest\x1a*.entasis.analysis.v1.GetPredictionResponse\"c\x8a\xce\x18\x0f\n\ranalysis:read\x82\xd3\xe4\x93\x02J\x12$/api/v1/analysis/prediction/{symbol}Z\"\x12 /v1/analysis/prediction/{symbol}\x12\xad\x01\n\x07GetRisk\x12#.entasis.analysis.v1.GetRiskRequest\x1a$.entasis.analysis.v1.GetRiskResponse\"W\x8a\xce\x18\x0f\n\ranalysis:read\x82\xd3\xe4\x93\x02>\x12\x1e/api/v1/analysis/risk/{symbol}Z\x1c\x12\x1a/v1/analysis/risk/{symbol}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"entasis/analysis/v1/analysis.proto\x12\x13\x65ntasis.analysis.v1\x1a\x1b\x62uf/validate/validate.proto\x1a#entasis/access/v1/requirement.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa2\x01\n\x14GetPredictionRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12&\n\ttimeframe\x18\x02 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x02\x31hR\x02\x34hR\x02\x31\x64\x12&\n\x05model\x18\x03 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x04lstmR\x08\x65nsemble\"\xba\x03\n\x15GetPredictionResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x12\n\nprediction\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12\x11\n\ttimeframe\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12-\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0btarget_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nlast_price\x18\t \x01(\t\x12\x0c\n\x04\x62\x61nd\x18\n \x01(\t\x12:\n\tintervals\x18\x0b \x03(\x0b\x32\'.entasis.analysis.v1.PredictionInterval\x12\x12\n\nvolatility\x18\x0c \x01(\t\x12\x15\n\rmodel_version\x18\r \x01(\t\x12\x33\n\x0ftraining_cutoff\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\">\n\x12PredictionInterval\x12\r\n\x05level\x18\x01 \x01(\x01\x12\x0b\n\x03low\x18\x02 \x01(\t\x12\x0c\n\x04high\x18\x03 \x01(\t\"L\n\x0eGetRiskRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\"\x85\x02\n\x0fGetRiskResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06var_95\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpected_shortfall\x18\x03 \x01(\t\x12\x12\n\nvolatility\x18\x04 \x01(\t\x12-\n\ttimestamp\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x05\x61s_of\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x07 \x01(\t\x12\x0f\n\x07horizon\x18\x08 \x01(\t\x12\x13\n\x0bsample_size\x18\t \x01(\x05\x12\x12\n\nlast_price\x18\n \x01(\t\"\x19\n\x17GetPortfolioRiskRequest\"{\n\x18GetPortfolioRiskResponse\x12\x30\n\x05risks\x18\x01 \x03(\x0b\x32!.entasis.analysis.v1.CurrencyRisk\x12-\n\ttimestamp\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x91\x02\n\x0c\x43urrencyRisk\x12\x10\n\x08\x63urrency\x18\x01 \x01(\t\x12\x0e\n\x06var_95\x18\x02 \x01(\t\x12\x1a\n\x12\x65xpected_shortfall\x18\x03 \x01(\t\x12\x14\n\x0cnet_notional\x18\x04 \x01(\t\x12\x16\n\x0egross_notional\x18\x05 \x01(\t\x12\x34\n\tpositions\x18\x06 \x03(\x0b\x32!.entasis.analysis.v1.PositionRisk\x12)\n\x05\x61s_of\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06method\x18\x08 \x01(\t\x12\x0f\n\x07horizon\x18\t \x01(\t\x12\x13\n\x0bsample_size\x18\n \x01(\x05\"\xa4\x01\n\x0cPositionRisk\x12\x13\n\x0bposition_id\x18\x01 \x01(\t\x12\x0e\n\x06symbol\x18\x02 \x01(\t\x12\x0c\n\x04type\x18\x03 \x01(\t\x12\x0c\n\x04size\x18\x04 \x01(\t\x12\x10\n\x08notional\x18\x05 \x01(\t\x12\x18\n\x10var_contribution\x18\x06 \x01(\t\x12\'\n\x1f\x65xpected_shortfall_contribution\x18\x07 \x01(\t\"\xbe\x01\n\x12GetAccuracyRequest\x12:\n\x06symbol\x18\x01 \x01(\tB*\xe2\x41\x01\x02\xbaH#r!2\x1f^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$\x12&\n\ttimeframe\x18\x02 \x01(\tB\x13\xbaH\x10r\x0eR\x00R\x02\x31hR\x02\x34hR\x02\x31\x64\x12&\n\x05model\x18\x03 \x01(\tB\x17\xbaH\x14r\x12R\x00R\x04lstmR\x08\x65nsemble\x12\x1c\n\x04\x64\x61ys\x18\x04 \x01(\x05\x42\x0e\xe2\x41\x01\x01\xbaH\x07\x1a\x05\x18\xed\x02(\x00\"\x87\x01\n\x13GetAccuracyResponse\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x31\n\naccuracies\x18\x02 \x03(\x0b\x32\x1d.entasis.analysis.v1.Accuracy\x12-\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9b\x04\n\x08\x41\x63\x63uracy\x12\x11\n\ttimeframe\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0bsample_size\x18\x03 \x01(\x05\x12/\n\x0b\x66irst_as_of\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nlast_as_of\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13mean_absolute_error\x18\x06 \x01(\t\x12\x19\n\x11random_walk_error\x18\x07 \x01(\t\x12\x1b\n\x0erelative_error\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bt_statistic\x18\t \x01(\x01H\x01\x88\x01\x01\x12/\n\x08\x63overage\x18\n \x03(\x0b\x32\x1d.entasis.analysis.v1.Coverage\x12\x15\n\x08hit_rate\x18\x0b \x01(\x01H\x02\x88\x01\x01\x12\x1c\n\x0fmean_confidence\x18\x0c \x01(\x01H\x03\x88\x01\x01\x12\x1e\n\x11\x63\x61libration_error\x18\r \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0b\x62rier_skill\x18\x0e \x01(\x01H\x05\x88\x01\x01\x42\x11\n\x0f_relative_errorB\x0e\n\x0c_t_statisticB\x0b\n\t_hit_rateB\x12\n\x10_mean_confidenceB\x14\n\x12_calibration_errorB\x0e\n\x0c_brier_skill\"(\n\x08\x43overage\x12\r\n\x05level\x18\x01 \x01(\x01\x12\r\n\x05share\x18\x02 \x01(\x01\"\x13\n\x11ListModelsRequest\"q\n\x12ListModelsResponse\x12*\n\x06models\x18\x01 \x03(\x0b\x32\x1a.entasis.analysis.v1.Model\x12/\n\x08training\x18\x02 \x01(\x0b\x32\x1d.entasis.analysis.v1.Training\"\xb4\x02\n\x05Model\x12\x11\n\ttimeframe\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x30\n\x0ctrained_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0ftraining_cutoff\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bsample_size\x18\x05 \x01(\x05\x12\x0f\n\x07symbols\x18\x06 \x03(\t\x12\x10\n\x08\x66\x65\x61tures\x18\x07 \x03(\t\x12\x38\n\x07metrics\x18\x08 \x03(\x0b\x32\'.entasis.analysis.v1.Model.MetricsEntry\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"^\n\x08Training\x12\r\n\x05state\x18\x01 \x01(\t\x12\x10\n\x08progress\x18\x02 \x01(\x01\x12\x31\n\rexpected_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xcc\x07\n\x0f\x41nalysisService\x12\xcb\x01\n\rGetPrediction\x12).entasis.analysis.v1.GetPredictionRequest\x1a*.entasis.analysis.v1.GetPredictionResponse\"c\x8a\xce\x18\x0f\n\ranalysis:read\x82\xd3\xe4\x93\x02J\x12$/api/v1/analysis/prediction/{symbol}Z\"\x12 /v1/analysis/prediction/{symbol}\x12\xad\x01\n\x07GetRisk\x12#.entasis.analysis.v1.GetRiskRequest\x1a$.entasis.analysis.v1.GetRiskResponse\"W\x8a\xce\x18\x0f\n\ranalysis:read\x82\xd3\xe4\x93\x02>\x12\x1e/api/v1/analysis/risk/{symbol}Z\x1c\x12\x1a/v1/analysis/risk/{symbol}\x12\xcb\x01\n\x10GetPortfolioRisk\x12,.entasis.analysis.v1.GetPortfolioRiskRequest\x1a-.entasis.analysis.v1.GetPortfolioRiskResponse\"Z\x8a\xce\x18\x10\n\x0eportfolio:read\x82\xd3\xe4\x93\x02@\x12\x1f/api/v1/analysis/portfolio/riskZ\x1d\x12\x1b/v1/analysis/portfolio/risk\x12\xc1\x01\n\x0bGetAccuracy\x12\'.entasis.analysis.v1.GetAccuracyRequest\x1a(.entasis.analysis.v1.GetAccuracyResponse\"_\x8a\xce\x18\x0f\n\ranalysis:read\x82\xd3\xe4\x93\x02\x46\x12\"/api/v1/analysis/accuracy/{symbol}Z \x12\x1e/v1/analysis/accuracy/{symbol}\x12\xa8\x01\n\nListModels\x12&.entasis.analysis.v1.ListModelsRequest\x1a\'.entasis.analysis.v1.ListModelsResponse\"I\x8a\xce\x18\x0f\n\ranalysis:read\x82\xd3\xe4\x93\x02\x30\x12\x17/api/v1/analysis/modelsZ\x15\x12\x13/v1/analysis/modelsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,18 +44,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPREDICTIONREQUEST'].fields_by_name['model']._serialized_options = b'\272H\024r\022R\000R\004lstmR\010ensemble'
   _globals['_GETRISKREQUEST'].fields_by_name['symbol']._loaded_options = None
   _globals['_GETRISKREQUEST'].fields_by_name['symbol']._serialized_options = b'\342A\001\002\272H#r!2\037^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$'
+  _globals['_GETACCURACYREQUEST'].fields_by_name['symbol']._loaded_options = None
+  _globals['_GETACCURACYREQUEST'].fields_by_name['symbol']._serialized_options = b'\342A\001\002\272H#r!2\037^[A-Z0-9]{1,20}-[A-Z0-9]{1,20}$'
+  _globals['_GETACCURACYREQUEST'].fields_by_name['timeframe']._loaded_options = None
+  _globals['_GETACCURACYREQUEST'].fields_by_name['timeframe']._serialized_options = b'\272H\020r\016R\000R\0021hR\0024hR\0021d'
+  _globals['_GETACCURACYREQUEST'].fields_by_name['model']._loaded_options = None
+  _globals['_GETACCURACYREQUEST'].fields_by_name['model']._serialized_options = b'\272H\024r\022R\000R\004lstmR\010ensemble'
+  _globals['_GETACCURACYREQUEST'].fields_by_name['days']._loaded_options = None
+  _globals['_GETACCURACYREQUEST'].fields_by_name['days']._serialized_options = b'\342A\001\001\272H\007\032\005\030\355\002(\000'
+  _globals['_MODEL_METRICSENTRY']._loaded_options = None
+  _globals['_MODEL_METRICSENTRY']._serialized_options = b'8\001'
   _globals['_ANALYSISSERVICE'].methods_by_name['GetPrediction']._loaded_options = None
   _globals['_ANALYSISSERVICE'].methods_by_name['GetPrediction']._serialized_options = b'\212\316\030\017\n\ranalysis:read\202\323\344\223\002J\022$/api/v1/analysis/prediction/{symbol}Z\"\022 /v1/analysis/prediction/{symbol}'
   _globals['_ANALYSISSERVICE'].methods_by_name['GetRisk']._loaded_options = None
   _globals['_ANALYSISSERVICE'].methods_by_name['GetRisk']._serialized_options = b'\212\316\030\017\n\ranalysis:read\202\323\344\223\002>\022\036/api/v1/analysis/risk/{symbol}Z\034\022\032/v1/analysis/risk/{symbol}'
+  _globals['_ANALYSISSERVICE'].methods_by_name['GetPortfolioRisk']._loaded_options = None
+  _globals['_ANALYSISSERVICE'].methods_by_name['GetPortfolioRisk']._serialized_options = b'\212\316\030\020\n\016portfolio:read\202\323\344\223\002@\022\037/api/v1/analysis/portfolio/riskZ\035\022\033/v1/analysis/portfolio/risk'
+  _globals['_ANALYSISSERVICE'].methods_by_name['GetAccuracy']._loaded_options = None
+  _globals['_ANALYSISSERVICE'].methods_by_name['GetAccuracy']._serialized_options = b'\212\316\030\017\n\ranalysis:read\202\323\344\223\002F\022\"/api/v1/analysis/accuracy/{symbol}Z \022\036/v1/analysis/accuracy/{symbol}'
+  _globals['_ANALYSISSERVICE'].methods_by_name['ListModels']._loaded_options = None
+  _globals['_ANALYSISSERVICE'].methods_by_name['ListModels']._serialized_options = b'\212\316\030\017\n\ranalysis:read\202\323\344\223\0020\022\027/api/v1/analysis/modelsZ\025\022\023/v1/analysis/models'
   _globals['_GETPREDICTIONREQUEST']._serialized_start=222
   _globals['_GETPREDICTIONREQUEST']._serialized_end=384
   _globals['_GETPREDICTIONRESPONSE']._serialized_start=387
-  _globals['_GETPREDICTIONRESPONSE']._serialized_end=547
-  _globals['_GETRISKREQUEST']._serialized_start=549
-  _globals['_GETRISKREQUEST']._serialized_end=625
-  _globals['_GETRISKRESPONSE']._serialized_start=628
-  _globals['_GETRISKRESPONSE']._serialized_end=772
-  _globals['_ANALYSISSERVICE']._serialized_start=775
-  _globals['_ANALYSISSERVICE']._serialized_end=1174
+  _globals['_GETPREDICTIONRESPONSE']._serialized_end=829
+  _globals['_PREDICTIONINTERVAL']._serialized_start=831
+  _globals['_PREDICTIONINTERVAL']._serialized_end=893
+  _globals['_GETRISKREQUEST']._serialized_start=895
+  _globals['_GETRISKREQUEST']._serialized_end=971
+  _globals['_GETRISKRESPONSE']._serialized_start=974
+  _globals['_GETRISKRESPONSE']._serialized_end=1235
+  _globals['_GETPORTFOLIORISKREQUEST']._serialized_start=1237
+  _globals['_GETPORTFOLIORISKREQUEST']._serialized_end=1262
+  _globals['_GETPORTFOLIORISKRESPONSE']._serialized_start=1264
+  _globals['_GETPORTFOLIORISKRESPONSE']._serialized_end=1387
+  _globals['_CURRENCYRISK']._serialized_start=1390
+  _globals['_CURRENCYRISK']._serialized_end=1663
+  _globals['_POSITIONRISK']._serialized_start=1666
+  _globals['_POSITIONRISK']._serialized_end=1830
+  _globals['_GETACCURACYREQUEST']._serialized_start=1833
+  _globals['_GETACCURACYREQUEST']._serialized_end=2023
+  _globals['_GETACCURACYRESPONSE']._serialized_start=2026
+  _globals['_GETACCURACYRESPONSE']._serialized_end=2161
+  _globals['_ACCURACY']._serialized_start=2164
+  _globals['_ACCURACY']._serialized_end=2703
+  _globals['_COVERAGE']._serialized_start=2705
+  _globals['_COVERAGE']._serialized_end=2745
+  _globals['_LISTMODELSREQUEST']._serialized_start=2747
+  _globals['_LISTMODELSREQUEST']._serialized_end=2766
+  _globals['_LISTMODELSRESPONSE']._serialized_start=2768
+  _globals['_LISTMODELSRESPONSE']._serialized_end=2881
+  _globals['_MODEL']._serialized_start=2884
+  _globals['_MODEL']._serialized_end=3192
+  _globals['_MODEL_METRICSENTRY']._serialized_start=3146
+  _globals['_MODEL_METRICSENTRY']._serialized_end=3192
+  _globals['_TRAINING']._serialized_start=3194
+  _globals['_TRAINING']._serialized_end=3288
+  _globals['_ANALYSISSERVICE']._serialized_start=3291
+  _globals['_ANALYSISSERVICE']._serialized_end=4263
 # @@protoc_insertion_point(module_scope)

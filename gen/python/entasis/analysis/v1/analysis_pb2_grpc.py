@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AnalysisServiceStub:
-    """AnalysisService says what the price may be, and what may be lost.
+    """AnalysisService says what the price may be, and what may be lost. Forecasts and figures are made of closed hourly
+    candles, once for each hour; what is asked again within the hour is answered from memory.
     """
 
     def __init__(self, channel):
@@ -45,17 +46,34 @@ class AnalysisServiceStub:
                 request_serializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetRiskRequest.SerializeToString,
                 response_deserializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetRiskResponse.FromString,
                 _registered_method=True)
+        self.GetPortfolioRisk = channel.unary_unary(
+                '/entasis.analysis.v1.AnalysisService/GetPortfolioRisk',
+                request_serializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetPortfolioRiskRequest.SerializeToString,
+                response_deserializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetPortfolioRiskResponse.FromString,
+                _registered_method=True)
+        self.GetAccuracy = channel.unary_unary(
+                '/entasis.analysis.v1.AnalysisService/GetAccuracy',
+                request_serializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetAccuracyRequest.SerializeToString,
+                response_deserializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetAccuracyResponse.FromString,
+                _registered_method=True)
+        self.ListModels = channel.unary_unary(
+                '/entasis.analysis.v1.AnalysisService/ListModels',
+                request_serializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.ListModelsRequest.SerializeToString,
+                response_deserializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.ListModelsResponse.FromString,
+                _registered_method=True)
 
 
 class AnalysisServiceServicer:
-    """AnalysisService says what the price may be, and what may be lost.
+    """AnalysisService says what the price may be, and what may be lost. Forecasts and figures are made of closed hourly
+    candles, once for each hour; what is asked again within the hour is answered from memory.
     """
 
     def GetPrediction(self, request, context):
-        """GetPrediction returns the forecast of one instrument's close at the horizon.
+        """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
+        too low, and seldom far from the last price.
 
-        Errors: MARKET_001 (symbol), AI_001 (model missing, damaged or in training), AI_002 (no finite answer, or too little
-        history), REQUEST_001 (timeframe, model).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
+        training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -64,7 +82,35 @@ class AnalysisServiceServicer:
     def GetRisk(self, request, context):
         """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-        Errors: MARKET_001 (symbol), AI_002 (too little history).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
+        history).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPortfolioRisk(self, request, context):
+        """GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
+        each of them contributes. Positions in different quote currencies are not added up.
+
+        Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAccuracy(self, request, context):
+        """GetAccuracy returns how well the forecasts of one instrument have done: every forecast is kept, and scored when its
+        horizon has passed. The random walk, which says that the price stays as it is, is what they are measured against.
+
+        Errors: MARKET_001 (symbol), REQUEST_001 (timeframe, model, days).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListModels(self, request, context):
+        """ListModels returns the models that forecasts are made with, one for each horizon, and what a training is about.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,6 +129,21 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
                     request_deserializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetRiskRequest.FromString,
                     response_serializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetRiskResponse.SerializeToString,
             ),
+            'GetPortfolioRisk': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPortfolioRisk,
+                    request_deserializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetPortfolioRiskRequest.FromString,
+                    response_serializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetPortfolioRiskResponse.SerializeToString,
+            ),
+            'GetAccuracy': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccuracy,
+                    request_deserializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetAccuracyRequest.FromString,
+                    response_serializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetAccuracyResponse.SerializeToString,
+            ),
+            'ListModels': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListModels,
+                    request_deserializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.ListModelsRequest.FromString,
+                    response_serializer=entasis_dot_analysis_dot_v1_dot_analysis__pb2.ListModelsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'entasis.analysis.v1.AnalysisService', rpc_method_handlers)
@@ -92,7 +153,8 @@ def add_AnalysisServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AnalysisService:
-    """AnalysisService says what the price may be, and what may be lost.
+    """AnalysisService says what the price may be, and what may be lost. Forecasts and figures are made of closed hourly
+    candles, once for each hour; what is asked again within the hour is answered from memory.
     """
 
     @staticmethod
@@ -139,6 +201,87 @@ class AnalysisService:
             '/entasis.analysis.v1.AnalysisService/GetRisk',
             entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetRiskRequest.SerializeToString,
             entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetRiskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPortfolioRisk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entasis.analysis.v1.AnalysisService/GetPortfolioRisk',
+            entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetPortfolioRiskRequest.SerializeToString,
+            entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetPortfolioRiskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAccuracy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entasis.analysis.v1.AnalysisService/GetAccuracy',
+            entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetAccuracyRequest.SerializeToString,
+            entasis_dot_analysis_dot_v1_dot_analysis__pb2.GetAccuracyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListModels(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/entasis.analysis.v1.AnalysisService/ListModels',
+            entasis_dot_analysis_dot_v1_dot_analysis__pb2.ListModelsRequest.SerializeToString,
+            entasis_dot_analysis_dot_v1_dot_analysis__pb2.ListModelsResponse.FromString,
             options,
             channel_credentials,
             insecure,

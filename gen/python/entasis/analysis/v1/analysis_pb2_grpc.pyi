@@ -27,43 +27,81 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AnalysisServiceStub:
-    """AnalysisService says what the price may be, and what may be lost."""
+    """AnalysisService says what the price may be, and what may be lost. Forecasts and figures are made of closed hourly
+    candles, once for each hour; what is asked again within the hour is answered from memory.
+    """
 
     @typing.overload
     def __new__(cls, channel: grpc.Channel) -> _Self: ...
     @typing.overload
     def __new__(cls, channel: aio.Channel) -> AnalysisServiceAsyncStub: ...
     GetPrediction: grpc.UnaryUnaryMultiCallable[analysis_pb2.GetPredictionRequest, analysis_pb2.GetPredictionResponse]
-    """GetPrediction returns the forecast of one instrument's close at the horizon.
+    """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
+    too low, and seldom far from the last price.
 
-    Errors: MARKET_001 (symbol), AI_001 (model missing, damaged or in training), AI_002 (no finite answer, or too little
-    history), REQUEST_001 (timeframe, model).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
+    training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
     """
     GetRisk: grpc.UnaryUnaryMultiCallable[analysis_pb2.GetRiskRequest, analysis_pb2.GetRiskResponse]
     """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-    Errors: MARKET_001 (symbol), AI_002 (too little history).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
+    history).
     """
+    GetPortfolioRisk: grpc.UnaryUnaryMultiCallable[analysis_pb2.GetPortfolioRiskRequest, analysis_pb2.GetPortfolioRiskResponse]
+    """GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
+    each of them contributes. Positions in different quote currencies are not added up.
+
+    Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+    """
+    GetAccuracy: grpc.UnaryUnaryMultiCallable[analysis_pb2.GetAccuracyRequest, analysis_pb2.GetAccuracyResponse]
+    """GetAccuracy returns how well the forecasts of one instrument have done: every forecast is kept, and scored when its
+    horizon has passed. The random walk, which says that the price stays as it is, is what they are measured against.
+
+    Errors: MARKET_001 (symbol), REQUEST_001 (timeframe, model, days).
+    """
+    ListModels: grpc.UnaryUnaryMultiCallable[analysis_pb2.ListModelsRequest, analysis_pb2.ListModelsResponse]
+    """ListModels returns the models that forecasts are made with, one for each horizon, and what a training is about."""
 
 @typing.type_check_only
 class AnalysisServiceAsyncStub(AnalysisServiceStub):
-    """AnalysisService says what the price may be, and what may be lost."""
+    """AnalysisService says what the price may be, and what may be lost. Forecasts and figures are made of closed hourly
+    candles, once for each hour; what is asked again within the hour is answered from memory.
+    """
 
     def __init__(self, channel: aio.Channel) -> None: ...
     GetPrediction: aio.UnaryUnaryMultiCallable[analysis_pb2.GetPredictionRequest, analysis_pb2.GetPredictionResponse]  # type: ignore[assignment]
-    """GetPrediction returns the forecast of one instrument's close at the horizon.
+    """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
+    too low, and seldom far from the last price.
 
-    Errors: MARKET_001 (symbol), AI_001 (model missing, damaged or in training), AI_002 (no finite answer, or too little
-    history), REQUEST_001 (timeframe, model).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
+    training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
     """
     GetRisk: aio.UnaryUnaryMultiCallable[analysis_pb2.GetRiskRequest, analysis_pb2.GetRiskResponse]  # type: ignore[assignment]
     """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-    Errors: MARKET_001 (symbol), AI_002 (too little history).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
+    history).
     """
+    GetPortfolioRisk: aio.UnaryUnaryMultiCallable[analysis_pb2.GetPortfolioRiskRequest, analysis_pb2.GetPortfolioRiskResponse]  # type: ignore[assignment]
+    """GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
+    each of them contributes. Positions in different quote currencies are not added up.
+
+    Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+    """
+    GetAccuracy: aio.UnaryUnaryMultiCallable[analysis_pb2.GetAccuracyRequest, analysis_pb2.GetAccuracyResponse]  # type: ignore[assignment]
+    """GetAccuracy returns how well the forecasts of one instrument have done: every forecast is kept, and scored when its
+    horizon has passed. The random walk, which says that the price stays as it is, is what they are measured against.
+
+    Errors: MARKET_001 (symbol), REQUEST_001 (timeframe, model, days).
+    """
+    ListModels: aio.UnaryUnaryMultiCallable[analysis_pb2.ListModelsRequest, analysis_pb2.ListModelsResponse]  # type: ignore[assignment]
+    """ListModels returns the models that forecasts are made with, one for each horizon, and what a training is about."""
 
 class AnalysisServiceServicer(metaclass=abc_1.ABCMeta):
-    """AnalysisService says what the price may be, and what may be lost."""
+    """AnalysisService says what the price may be, and what may be lost. Forecasts and figures are made of closed hourly
+    candles, once for each hour; what is asked again within the hour is answered from memory.
+    """
 
     @abc_1.abstractmethod
     def GetPrediction(
@@ -71,10 +109,11 @@ class AnalysisServiceServicer(metaclass=abc_1.ABCMeta):
         request: analysis_pb2.GetPredictionRequest,
         context: _ServicerContext,
     ) -> typing.Union[analysis_pb2.GetPredictionResponse, abc.Awaitable[analysis_pb2.GetPredictionResponse]]:
-        """GetPrediction returns the forecast of one instrument's close at the horizon.
+        """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
+        too low, and seldom far from the last price.
 
-        Errors: MARKET_001 (symbol), AI_001 (model missing, damaged or in training), AI_002 (no finite answer, or too little
-        history), REQUEST_001 (timeframe, model).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
+        training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
         """
 
     @abc_1.abstractmethod
@@ -85,7 +124,40 @@ class AnalysisServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[analysis_pb2.GetRiskResponse, abc.Awaitable[analysis_pb2.GetRiskResponse]]:
         """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-        Errors: MARKET_001 (symbol), AI_002 (too little history).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
+        history).
         """
+
+    @abc_1.abstractmethod
+    def GetPortfolioRisk(
+        self,
+        request: analysis_pb2.GetPortfolioRiskRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[analysis_pb2.GetPortfolioRiskResponse, abc.Awaitable[analysis_pb2.GetPortfolioRiskResponse]]:
+        """GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
+        each of them contributes. Positions in different quote currencies are not added up.
+
+        Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+        """
+
+    @abc_1.abstractmethod
+    def GetAccuracy(
+        self,
+        request: analysis_pb2.GetAccuracyRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[analysis_pb2.GetAccuracyResponse, abc.Awaitable[analysis_pb2.GetAccuracyResponse]]:
+        """GetAccuracy returns how well the forecasts of one instrument have done: every forecast is kept, and scored when its
+        horizon has passed. The random walk, which says that the price stays as it is, is what they are measured against.
+
+        Errors: MARKET_001 (symbol), REQUEST_001 (timeframe, model, days).
+        """
+
+    @abc_1.abstractmethod
+    def ListModels(
+        self,
+        request: analysis_pb2.ListModelsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[analysis_pb2.ListModelsResponse, abc.Awaitable[analysis_pb2.ListModelsResponse]]:
+        """ListModels returns the models that forecasts are made with, one for each horizon, and what a training is about."""
 
 def add_AnalysisServiceServicer_to_server(servicer: AnalysisServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -129,6 +129,26 @@ class ClosePositionResponse(_message.Message):
     open_size: str
     def __init__(self, position_id: _Optional[str] = ..., status: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., size: _Optional[str] = ..., price: _Optional[str] = ..., realised_pnl: _Optional[str] = ..., fee: _Optional[str] = ..., open_size: _Optional[str] = ...) -> None: ...
 
+class StreamPositionsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StreamPositionsResponse(_message.Message):
+    __slots__ = ("updates",)
+    UPDATES_FIELD_NUMBER: _ClassVar[int]
+    updates: _containers.RepeatedCompositeFieldContainer[PositionUpdate]
+    def __init__(self, updates: _Optional[_Iterable[_Union[PositionUpdate, _Mapping]]] = ...) -> None: ...
+
+class PositionUpdate(_message.Message):
+    __slots__ = ("event", "seq", "positions")
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    SEQ_FIELD_NUMBER: _ClassVar[int]
+    POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    event: str
+    seq: int
+    positions: _containers.RepeatedCompositeFieldContainer[Position]
+    def __init__(self, event: _Optional[str] = ..., seq: _Optional[int] = ..., positions: _Optional[_Iterable[_Union[Position, _Mapping]]] = ...) -> None: ...
+
 class GetBalanceRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -62,6 +62,11 @@ class PortfolioServiceStub:
                 request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionRequest.SerializeToString,
                 response_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionResponse.FromString,
                 _registered_method=True)
+        self.StreamPositions = channel.unary_stream(
+                '/entasis.portfolio.v1.PortfolioService/StreamPositions',
+                request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.StreamPositionsRequest.SerializeToString,
+                response_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.StreamPositionsResponse.FromString,
+                _registered_method=True)
         self.GetBalance = channel.unary_unary(
                 '/entasis.portfolio.v1.PortfolioService/GetBalance',
                 request_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.GetBalanceRequest.SerializeToString,
@@ -129,6 +134,19 @@ class PortfolioServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamPositions(self, request, context):
+        """StreamPositions sends all open positions as they stand, and then every change of a position, whoever made it: each
+        opening, each close of a part or the whole, each liquidation, and at most twice a second what a new price makes of
+        an open position. Updates come in batches. Each is the whole position as GetPosition has it, and replaces the one
+        before. Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed
+        one included; `seq` shows the gap.
+
+        Errors: SERVER_002 (the ledger cannot be read).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBalance(self, request, context):
         """GetBalance returns what the account has, by currency.
         """
@@ -176,6 +194,11 @@ def add_PortfolioServiceServicer_to_server(servicer, server):
                     servicer.ClosePosition,
                     request_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionRequest.FromString,
                     response_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionResponse.SerializeToString,
+            ),
+            'StreamPositions': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamPositions,
+                    request_deserializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.StreamPositionsRequest.FromString,
+                    response_serializer=entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.StreamPositionsResponse.SerializeToString,
             ),
             'GetBalance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBalance,
@@ -309,6 +332,33 @@ class PortfolioService:
             '/entasis.portfolio.v1.PortfolioService/ClosePosition',
             entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionRequest.SerializeToString,
             entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.ClosePositionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamPositions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/entasis.portfolio.v1.PortfolioService/StreamPositions',
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.StreamPositionsRequest.SerializeToString,
+            entasis_dot_portfolio_dot_v1_dot_portfolio__pb2.StreamPositionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -64,6 +64,15 @@ class PortfolioServiceStub:
     Errors: MARKET_002 (no live price), PORT_003 (no such position), PORT_004 (not open, or less than `size` is),
     REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
     """
+    StreamPositions: grpc.UnaryStreamMultiCallable[portfolio_pb2.StreamPositionsRequest, portfolio_pb2.StreamPositionsResponse]
+    """StreamPositions sends all open positions as they stand, and then every change of a position, whoever made it: each
+    opening, each close of a part or the whole, each liquidation, and at most twice a second what a new price makes of
+    an open position. Updates come in batches. Each is the whole position as GetPosition has it, and replaces the one
+    before. Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed
+    one included; `seq` shows the gap.
+
+    Errors: SERVER_002 (the ledger cannot be read).
+    """
     GetBalance: grpc.UnaryUnaryMultiCallable[portfolio_pb2.GetBalanceRequest, portfolio_pb2.GetBalanceResponse]
     """GetBalance returns what the account has, by currency."""
     ListTrades: grpc.UnaryUnaryMultiCallable[portfolio_pb2.ListTradesRequest, portfolio_pb2.ListTradesResponse]
@@ -112,6 +121,15 @@ class PortfolioServiceAsyncStub(PortfolioServiceStub):
 
     Errors: MARKET_002 (no live price), PORT_003 (no such position), PORT_004 (not open, or less than `size` is),
     REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
+    """
+    StreamPositions: aio.UnaryStreamMultiCallable[portfolio_pb2.StreamPositionsRequest, portfolio_pb2.StreamPositionsResponse]  # type: ignore[assignment]
+    """StreamPositions sends all open positions as they stand, and then every change of a position, whoever made it: each
+    opening, each close of a part or the whole, each liquidation, and at most twice a second what a new price makes of
+    an open position. Updates come in batches. Each is the whole position as GetPosition has it, and replaces the one
+    before. Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed
+    one included; `seq` shows the gap.
+
+    Errors: SERVER_002 (the ledger cannot be read).
     """
     GetBalance: aio.UnaryUnaryMultiCallable[portfolio_pb2.GetBalanceRequest, portfolio_pb2.GetBalanceResponse]  # type: ignore[assignment]
     """GetBalance returns what the account has, by currency."""
@@ -182,6 +200,21 @@ class PortfolioServiceServicer(metaclass=abc_1.ABCMeta):
 
         Errors: MARKET_002 (no live price), PORT_003 (no such position), PORT_004 (not open, or less than `size` is),
         REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
+        """
+
+    @abc_1.abstractmethod
+    def StreamPositions(
+        self,
+        request: portfolio_pb2.StreamPositionsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[portfolio_pb2.StreamPositionsResponse], abc.AsyncIterator[portfolio_pb2.StreamPositionsResponse]]:
+        """StreamPositions sends all open positions as they stand, and then every change of a position, whoever made it: each
+        opening, each close of a part or the whole, each liquidation, and at most twice a second what a new price makes of
+        an open position. Updates come in batches. Each is the whole position as GetPosition has it, and replaces the one
+        before. Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed
+        one included; `seq` shows the gap.
+
+        Errors: SERVER_002 (the ledger cannot be read).
         """
 
     @abc_1.abstractmethod

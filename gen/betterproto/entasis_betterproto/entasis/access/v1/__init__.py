@@ -250,7 +250,8 @@ class OpenSessionResponse(betterproto2.Message):
 
     session: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    What ListEndedSessions knows the credentials by; no secret. Empty where the caller is anonymous.
+    What ListEndedSessions knows the credentials by. In the metadata `x-session-bin` a bridge names it to call in its
+    stead, for reading alone; from anybody else it means nothing. Empty where the caller is anonymous.
     """
 
     scopes: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)

@@ -3,7 +3,26 @@
 # plugin: python-betterproto2
 # This file has been @generated
 
-__all__ = ("AnalysisServiceStub", "GetPredictionRequest", "GetPredictionResponse", "GetRiskRequest", "GetRiskResponse")
+__all__ = (
+    "Accuracy",
+    "AnalysisServiceStub",
+    "Coverage",
+    "CurrencyRisk",
+    "GetAccuracyRequest",
+    "GetAccuracyResponse",
+    "GetPortfolioRiskRequest",
+    "GetPortfolioRiskResponse",
+    "GetPredictionRequest",
+    "GetPredictionResponse",
+    "GetRiskRequest",
+    "GetRiskResponse",
+    "ListModelsRequest",
+    "ListModelsResponse",
+    "Model",
+    "PositionRisk",
+    "PredictionInterval",
+    "Training",
+)
 
 import datetime
 from dataclasses import dataclass
@@ -15,6 +34,263 @@ from ....message_pool import default_message_pool
 
 _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
+
+
+@dataclass(eq=False, repr=False)
+class Accuracy(betterproto2.Message):
+    """
+    Accuracy is how well one model did at one horizon. Figures that the sample is too small for are left out.
+    """
+
+    timeframe: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Horizon: `1h`, `4h` or `1d`.
+    """
+
+    model: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Model: `lstm` or `ensemble`.
+    """
+
+    sample_size: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    """
+    Forecasts that were scored.
+    """
+
+    first_as_of: "datetime.datetime | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    `as_of` of the first of them.
+    """
+
+    last_as_of: "datetime.datetime | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    `as_of` of the last of them.
+    """
+
+    mean_absolute_error: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Mean absolute error of the forecasts, in quote currency.
+    """
+
+    random_walk_error: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Mean absolute error of the random walk on the same hours, in quote currency.
+    """
+
+    relative_error: "float | None" = betterproto2.field(8, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    The forecasts' error over the random walk's; below 1 is better than it.
+    """
+
+    t_statistic: "float | None" = betterproto2.field(9, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    Diebold–Mariano statistic of the difference; above 2 it is hardly chance that the forecasts are better.
+    """
+
+    coverage: "list[Coverage]" = betterproto2.field(10, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    How often the close landed within the published intervals.
+    """
+
+    hit_rate: "float | None" = betterproto2.field(11, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    How often the close landed within the band that `confidence` speaks of.
+    """
+
+    mean_confidence: "float | None" = betterproto2.field(12, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    Mean of `confidence`; the nearer to `hit_rate`, the better.
+    """
+
+    calibration_error: "float | None" = betterproto2.field(13, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    Expected calibration error of `confidence`: how far it is from the share of hits, on average over ten bins.
+    """
+
+    brier_skill: "float | None" = betterproto2.field(14, betterproto2.TYPE_DOUBLE, optional=True)
+    """
+    Brier skill of `confidence` over always saying `hit_rate`; above 0 is better than that.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "Accuracy", Accuracy)
+
+
+@dataclass(eq=False, repr=False)
+class Coverage(betterproto2.Message):
+    """
+    Coverage is how often the close landed within an interval.
+    """
+
+    level: "float" = betterproto2.field(1, betterproto2.TYPE_DOUBLE)
+    """
+    The published probability, from 0 to 1.
+    """
+
+    share: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+    """
+    The share of closes within the interval, from 0 to 1.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "Coverage", Coverage)
+
+
+@dataclass(eq=False, repr=False)
+class CurrencyRisk(betterproto2.Message):
+    """
+    CurrencyRisk is the risk of the positions in one quote currency.
+    """
+
+    currency: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The quote currency, such as `USDT`.
+    """
+
+    var_95: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Value at risk: the loss over one day that is exceeded with a probability of 5 %, in quote currency, never negative.
+    """
+
+    expected_shortfall: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Expected shortfall: the mean loss over one day in the worst 5 % of cases, in quote currency, never negative.
+    """
+
+    net_notional: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Sum of size × price of the long positions minus that of the short ones, in quote currency.
+    """
+
+    gross_notional: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Sum of size × price of all positions, in quote currency.
+    """
+
+    positions: "list[PositionRisk]" = betterproto2.field(6, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    What each position contributes; but for rounding, the contributions add up to the whole.
+    """
+
+    as_of: "datetime.datetime | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    The close of the last candle that the figures know of every instrument.
+    """
+
+    method: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    How the figures were estimated, all by one estimator.
+    """
+
+    horizon: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    How long the loss may take: `1d`.
+    """
+
+    sample_size: "int" = betterproto2.field(10, betterproto2.TYPE_INT32)
+    """
+    Days that the losses were estimated from.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "CurrencyRisk", CurrencyRisk)
+
+
+@dataclass(eq=False, repr=False)
+class GetAccuracyRequest(betterproto2.Message):
+    """
+    GetAccuracyRequest asks how well forecasts of one instrument have done.
+    """
+
+    symbol: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The instrument, `BASE-QUOTE` in capitals, such as `BTC-USDT`.
+    """
+
+    timeframe: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Horizon: `1h`, `4h` or `1d`. Left out, all three.
+    """
+
+    model: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Model: `lstm` or `ensemble`. Left out, both.
+    """
+
+    days: "int" = betterproto2.field(4, betterproto2.TYPE_INT32)
+    """
+    Forecasts of the last so many days, at most 365. Left out, 90.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "GetAccuracyRequest", GetAccuracyRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetAccuracyResponse(betterproto2.Message):
+    """
+    GetAccuracyResponse is how well forecasts of one instrument have done.
+    """
+
+    symbol: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The instrument, such as `BTC-USDT`.
+    """
+
+    accuracies: "list[Accuracy]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    One for each horizon and model that was asked for.
+    """
+
+    timestamp: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When the figures were made.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "GetAccuracyResponse", GetAccuracyResponse)
+
+
+@dataclass(eq=False, repr=False)
+class GetPortfolioRiskRequest(betterproto2.Message):
+    """
+    GetPortfolioRiskRequest asks for the risk of the caller's own account.
+    """
+
+    pass
+
+
+default_message_pool.register_message("entasis.analysis.v1", "GetPortfolioRiskRequest", GetPortfolioRiskRequest)
+
+
+@dataclass(eq=False, repr=False)
+class GetPortfolioRiskResponse(betterproto2.Message):
+    """
+    GetPortfolioRiskResponse is what the account's open positions may lose within one day.
+    """
+
+    risks: "list[CurrencyRisk]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    By quote currency, of those that there are open positions in.
+    """
+
+    timestamp: "datetime.datetime | None" = betterproto2.field(
+        2, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When the figures were made.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "GetPortfolioRiskResponse", GetPortfolioRiskResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -55,12 +331,12 @@ class GetPredictionResponse(betterproto2.Message):
 
     prediction: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    Predicted close at the horizon, in quote currency.
+    Predicted close at the horizon, in quote currency, on the instrument's price steps.
     """
 
     confidence: "float" = betterproto2.field(3, betterproto2.TYPE_DOUBLE)
     """
-    Probability, from 0 to 1, that the close at the horizon lands within the published band around the prediction.
+    Probability, from 0 to 1, that the close at the horizon lands within `band` around the prediction.
     """
 
     timeframe: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -77,7 +353,53 @@ class GetPredictionResponse(betterproto2.Message):
         6, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
     )
     """
-    When the forecast was made: the close of the last candle that it knows.
+    When the forecast was made.
+    """
+
+    as_of: "datetime.datetime | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    The close of the last candle that the forecast knows: the horizon counts from here.
+    """
+
+    target_time: "datetime.datetime | None" = betterproto2.field(
+        8, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When the close that is forecast is due: `as_of` and the horizon.
+    """
+
+    last_price: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    The close at `as_of`, in quote currency.
+    """
+
+    band: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    Half the width of the band that `confidence` speaks of, as a decimal fraction of the prediction: `0.005` is ±0.5 %.
+    """
+
+    intervals: "list[PredictionInterval]" = betterproto2.field(11, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    Where the close lands with a probability of 50, 80 and 95 %.
+    """
+
+    volatility: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    Forecast volatility of the logarithmic return up to the horizon, as a decimal fraction, not annualised.
+    """
+
+    model_version: "str" = betterproto2.field(13, betterproto2.TYPE_STRING)
+    """
+    Version of the model.
+    """
+
+    training_cutoff: "datetime.datetime | None" = betterproto2.field(
+        14, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    The model was trained on what was known until then.
     """
 
 
@@ -130,16 +452,229 @@ class GetRiskResponse(betterproto2.Message):
         5, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
     )
     """
-    When the figures were made: the close of the last candle that they know.
+    When the figures were made.
+    """
+
+    as_of: "datetime.datetime | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    The close of the last candle that the figures know.
+    """
+
+    method: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    How the figures were estimated, all by one estimator.
+    """
+
+    horizon: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    How long the loss may take: `1d`.
+    """
+
+    sample_size: "int" = betterproto2.field(9, betterproto2.TYPE_INT32)
+    """
+    Days that the tail of the losses was estimated from.
+    """
+
+    last_price: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    The close at `as_of`, in quote currency.
     """
 
 
 default_message_pool.register_message("entasis.analysis.v1", "GetRiskResponse", GetRiskResponse)
 
 
+@dataclass(eq=False, repr=False)
+class ListModelsRequest(betterproto2.Message):
+    """
+    ListModelsRequest asks for all models.
+    """
+
+    pass
+
+
+default_message_pool.register_message("entasis.analysis.v1", "ListModelsRequest", ListModelsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ListModelsResponse(betterproto2.Message):
+    """
+    ListModelsResponse is all models, and the training.
+    """
+
+    models: "list[Model]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    One for each horizon that has a model.
+    """
+
+    training: "Training | None" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, optional=True)
+    """
+    What a training is about.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "ListModelsResponse", ListModelsResponse)
+
+
+@dataclass(eq=False, repr=False)
+class Model(betterproto2.Message):
+    """
+    Model is what forecasts of one horizon are made with.
+    """
+
+    timeframe: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Horizon: `1h`, `4h` or `1d`.
+    """
+
+    version: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Version.
+    """
+
+    trained_from: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    Begin of the candles that it was trained on.
+    """
+
+    training_cutoff: "datetime.datetime | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    It was trained on what was known until then.
+    """
+
+    sample_size: "int" = betterproto2.field(5, betterproto2.TYPE_INT32)
+    """
+    Samples that it was trained on.
+    """
+
+    symbols: "list[str]" = betterproto2.field(6, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Instruments that it was trained on.
+    """
+
+    features: "list[str]" = betterproto2.field(7, betterproto2.TYPE_STRING, repeated=True)
+    """
+    What it looks at.
+    """
+
+    metrics: "dict[str, float]" = betterproto2.field(
+        8, betterproto2.TYPE_MAP, map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_DOUBLE)
+    )
+    """
+    How it did on hours that it was not trained on, by name of the figure.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "Model", Model)
+
+
+@dataclass(eq=False, repr=False)
+class PositionRisk(betterproto2.Message):
+    """
+    PositionRisk is one position's part in the risk of an account.
+    """
+
+    position_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The position's id.
+    """
+
+    symbol: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The instrument, such as `BTC-USDT`.
+    """
+
+    type: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    `long` or `short`.
+    """
+
+    size: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Open size, in base currency.
+    """
+
+    notional: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Size × price, in quote currency.
+    """
+
+    var_contribution: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Part of `var_95`, in quote currency; negative where the position makes the whole less risky.
+    """
+
+    expected_shortfall_contribution: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    Part of `expected_shortfall`, in quote currency; negative where the position makes the whole less risky.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "PositionRisk", PositionRisk)
+
+
+@dataclass(eq=False, repr=False)
+class PredictionInterval(betterproto2.Message):
+    """
+    PredictionInterval is where the close at the horizon lands with a certain probability.
+    """
+
+    level: "float" = betterproto2.field(1, betterproto2.TYPE_DOUBLE)
+    """
+    The probability, from 0 to 1.
+    """
+
+    low: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Lower bound, in quote currency.
+    """
+
+    high: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Upper bound, in quote currency.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "PredictionInterval", PredictionInterval)
+
+
+@dataclass(eq=False, repr=False)
+class Training(betterproto2.Message):
+    """
+    Training is what the training of models is about.
+    """
+
+    state: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    `idle`, `running`, `failed` (it is tried again) or `off`.
+    """
+
+    progress: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
+    """
+    Share that is done, from 0 to 1, while it runs.
+    """
+
+    expected_time: "datetime.datetime | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
+    )
+    """
+    When it is about to end, while it runs, or when it is tried again after it failed.
+    """
+
+
+default_message_pool.register_message("entasis.analysis.v1", "Training", Training)
+
+
 class AnalysisServiceStub:
     """
-    AnalysisService says what the price may be, and what may be lost.
+    AnalysisService says what the price may be, and what may be lost. Forecasts and figures are made of closed hourly
+    candles, once for each hour; what is asked again within the hour is answered from memory.
     """
 
     def __init__(self, channel: grpc.Channel):
@@ -147,10 +682,11 @@ class AnalysisServiceStub:
 
     def get_prediction(self, message: "GetPredictionRequest") -> "GetPredictionResponse":
         """
-        GetPrediction returns the forecast of one instrument's close at the horizon.
+        GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
+        too low, and seldom far from the last price.
 
-        Errors: MARKET_001 (symbol), AI_001 (model missing, damaged or in training), AI_002 (no finite answer, or too little
-        history), REQUEST_001 (timeframe, model).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
+        training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
         """
 
         return self._channel.unary_unary(
@@ -163,13 +699,59 @@ class AnalysisServiceStub:
         """
         GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-        Errors: MARKET_001 (symbol), AI_002 (too little history).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
+        history).
         """
 
         return self._channel.unary_unary(
             "/entasis.analysis.v1.AnalysisService/GetRisk",
             GetRiskRequest.SerializeToString,
             GetRiskResponse.FromString,
+        )(message)
+
+    def get_portfolio_risk(self, message: "GetPortfolioRiskRequest | None" = None) -> "GetPortfolioRiskResponse":
+        """
+        GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
+        each of them contributes. Positions in different quote currencies are not added up.
+
+        Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+        """
+
+        if message is None:
+            message = GetPortfolioRiskRequest()
+
+        return self._channel.unary_unary(
+            "/entasis.analysis.v1.AnalysisService/GetPortfolioRisk",
+            GetPortfolioRiskRequest.SerializeToString,
+            GetPortfolioRiskResponse.FromString,
+        )(message)
+
+    def get_accuracy(self, message: "GetAccuracyRequest") -> "GetAccuracyResponse":
+        """
+        GetAccuracy returns how well the forecasts of one instrument have done: every forecast is kept, and scored when its
+        horizon has passed. The random walk, which says that the price stays as it is, is what they are measured against.
+
+        Errors: MARKET_001 (symbol), REQUEST_001 (timeframe, model, days).
+        """
+
+        return self._channel.unary_unary(
+            "/entasis.analysis.v1.AnalysisService/GetAccuracy",
+            GetAccuracyRequest.SerializeToString,
+            GetAccuracyResponse.FromString,
+        )(message)
+
+    def list_models(self, message: "ListModelsRequest | None" = None) -> "ListModelsResponse":
+        """
+        ListModels returns the models that forecasts are made with, one for each horizon, and what a training is about.
+        """
+
+        if message is None:
+            message = ListModelsRequest()
+
+        return self._channel.unary_unary(
+            "/entasis.analysis.v1.AnalysisService/ListModels",
+            ListModelsRequest.SerializeToString,
+            ListModelsResponse.FromString,
         )(message)
 
 

@@ -22,10 +22,14 @@ __all__ = (
     "ListTradesResponse",
     "PortfolioServiceStub",
     "Position",
+    "PositionUpdate",
+    "StreamPositionsRequest",
+    "StreamPositionsResponse",
     "Trade",
 )
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import betterproto2
@@ -539,6 +543,62 @@ default_message_pool.register_message("entasis.portfolio.v1", "Position", Positi
 
 
 @dataclass(eq=False, repr=False)
+class PositionUpdate(betterproto2.Message):
+    """
+    PositionUpdate is what a position is like now, or, at the beginning, what all are like.
+    """
+
+    event: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    `snapshot`: `positions` are all that are open, in place of whatever was known of the account before.
+    Otherwise `positions` is one position, and this is what happened to it: `opened`, `changed` (a part was closed),
+    `closed`, `liquidated`, or `price` (it is valued at a new price). After `closed` and `liquidated` nothing follows.
+    """
+
+    seq: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    Number of the update among those of the account: the next update has the next number, unless the reader was too
+    slow. That of a snapshot is the number of the last update that it contains. It never goes back, not even over a
+    restart.
+    """
+
+    positions: "list[Position]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The positions, as GetPosition has them; of a snapshot oldest first.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "PositionUpdate", PositionUpdate)
+
+
+@dataclass(eq=False, repr=False)
+class StreamPositionsRequest(betterproto2.Message):
+    """
+    StreamPositionsRequest is empty: the positions of the caller's account are meant.
+    """
+
+    pass
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "StreamPositionsRequest", StreamPositionsRequest)
+
+
+@dataclass(eq=False, repr=False)
+class StreamPositionsResponse(betterproto2.Message):
+    """
+    StreamPositionsResponse is a batch of updates, in the order they were made.
+    """
+
+    updates: "list[PositionUpdate]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    """
+    The updates.
+    """
+
+
+default_message_pool.register_message("entasis.portfolio.v1", "StreamPositionsResponse", StreamPositionsResponse)
+
+
+@dataclass(eq=False, repr=False)
 class Trade(betterproto2.Message):
     """
     Trade is a fill: a position was opened, closed in whole or part, or liquidated.
@@ -673,6 +733,26 @@ class PortfolioServiceStub:
             "/entasis.portfolio.v1.PortfolioService/ClosePosition",
             ClosePositionRequest.SerializeToString,
             ClosePositionResponse.FromString,
+        )(message)
+
+    def stream_positions(self, message: "StreamPositionsRequest | None" = None) -> "Iterator[StreamPositionsResponse]":
+        """
+        StreamPositions sends all open positions as they stand, and then every change of a position, whoever made it: each
+        opening, each close of a part or the whole, each liquidation, and at most twice a second what a new price makes of
+        an open position. Updates come in batches. Each is the whole position as GetPosition has it, and replaces the one
+        before. Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed
+        one included; `seq` shows the gap.
+
+        Errors: SERVER_002 (the ledger cannot be read).
+        """
+
+        if message is None:
+            message = StreamPositionsRequest()
+
+        yield from self._channel.unary_stream(
+            "/entasis.portfolio.v1.PortfolioService/StreamPositions",
+            StreamPositionsRequest.SerializeToString,
+            StreamPositionsResponse.FromString,
         )(message)
 
     def get_balance(self, message: "GetBalanceRequest | None" = None) -> "GetBalanceResponse":

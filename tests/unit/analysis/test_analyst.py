@@ -1,0 +1,242 @@
+"""What is answered where models fail, and that nothing is computed twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.support.market import BTC, NOON, SetClock
+
+from entasis.analysis.v1 import analysis_pb2 as pb
+from entasis_engine.analysis import analyst as subject
+from entasis_engine.analysis.analyst import Analyst
+from entasis_engine.analysis.forecasting import Forecast, NoForecastError, NotEnoughHistoryError, Range
+from entasis_engine.analysis.records import Prediction
+from entasis_engine.analysis.series import HOUR_MS, Series, SeriesError
+from entasis_engine.analysis.shelf import Shelf
+from entasis_engine.errors import EntasisError
+from entasis_engine.market.instruments import Instruments
+from entasis_engine.times import to_milliseconds
+
+SYMBOL = BTC.symbol
+
+
+def _series(hours: int = 30, price: float = 64000.0) -> Series:
+    times = to_milliseconds(NOON) - HOUR_MS * np.arange(hours, 0, -1, dtype=np.int64)
+    prices = np.full(hours, price)
+    return Series.from_arrays(times, prices, prices, prices, prices, np.ones(hours))
+
+
+class _Histories:
+    def __init__(self, series: Series) -> None:
+        self.now = series
+
+    def current(self, symbol: str) -> Series | None:
+        return self.now
+
+    async def series(self, symbol: str) -> Series:
+        raise AssertionError("there is a current one")
+
+
+class _Trained:
+    """Stands for models: says what it is told to."""
+
+    cutoff = NOON - timedelta(hours=1)
+
+    def __init__(self, say: Callable[[Series], Forecast]) -> None:
+        self.say = say
+
+
+class _Forecaster:
+    def __init__(self, trained: Any, symbol: str) -> None:
+        self._trained = trained
+
+    def forecast(self, series: Series, model: str) -> Forecast:
+        return self._trained.say(series)  # type: ignore[no-any-return]
+
+
+def _said(price: float) -> Forecast:
+    return Forecast(price, 0.8, 0.005, (Range(0.5, price * 0.99, price * 1.01),), 0.004)
+
+
+class _Desk:
+    """An analyst whose models say what a test wants."""
+
+    def __init__(self, say: Callable[[Series], Forecast], series: Series | None = None) -> None:
+        self.calls = 0
+        self.made: list[Prediction] = []
+        self.clock = SetClock(NOON + timedelta(minutes=1))
+        self.histories = _Histories(_series() if series is None else series)
+        self.shelf = Shelf(lambda timeframe: EntasisError("MODEL_MISSING", timeframe=timeframe))
+        self._say = say
+        self.use("v1")
+        self.executor = ThreadPoolExecutor(1)
+        given: Any = self.histories
+        self.analyst = Analyst(
+            Instruments([BTC]),
+            given,
+            self.shelf,
+            self.executor,
+            source="binance",
+            market_now=self.clock,
+            on_prediction=self.made.append,
+        )
+
+    def use(self, version: str) -> None:
+        trained: Any = _Trained(self._counted)
+        self.shelf.put(version, {"1h": trained})
+
+    def _counted(self, series: Series) -> Forecast:
+        self.calls += 1
+        return self._say(series)
+
+    async def ask(self) -> pb.GetPredictionResponse:
+        return pb.GetPredictionResponse.FromString(await self.analyst.prediction(SYMBOL, "1h", "ensemble"))
+
+
+@pytest.fixture(autouse=True)
+def _forecasters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subject, "Forecaster", _Forecaster)
+
+
+async def test_what_many_ask_is_computed_once() -> None:
+    """A hundred callers at once, and later ones, get one forecast, which is handed over to be kept once."""
+    desk = _Desk(lambda series: _said(64100.0))
+    answers = await asyncio.gather(*(desk.ask() for _ in range(100)))
+    desk.clock.now += timedelta(minutes=30)
+    answers.append(await desk.ask())
+    assert all(answer == answers[0] for answer in answers)
+    assert (desk.calls, len(desk.made)) == (1, 1)
+
+
+async def test_a_new_series_or_a_new_version_is_answered_anew() -> None:
+    """What is remembered is of one series and one version of the models."""
+    desk = _Desk(lambda series: _said(float(series.close[-1])))
+    first = await desk.ask()
+    desk.histories.now = _series(price=65000.0)
+    second = await desk.ask()
+    desk.use("v2")
+    third = await desk.ask()
+    assert [one.prediction for one in (first, second, third)] == ["64000.00", "65000.00", "65000.00"]
+    assert [one.model_version for one in (first, second, third)] == ["v1", "v1", "v2"]
+    assert desk.calls == 3
+
+
+async def test_prices_are_put_on_the_steps_of_the_instrument_and_bounds_outwards() -> None:
+    """The prediction is on the nearest tick; the lower bound is on the tick below and the upper on the one above."""
+    desk = _Desk(lambda series: Forecast(64000.126, 0.81239, 0.005, (Range(0.5, 63999.999, 64000.131),), 0.0042))
+    answer = await desk.ask()
+    (interval,) = answer.intervals
+    assert (answer.prediction, interval.low, interval.high) == ("64000.13", "63999.99", "64000.14")
+    assert (answer.confidence, answer.band, answer.volatility) == (0.8124, "0.005", "0.0042")
+
+
+def _raising(error: Exception) -> Callable[[Series], Forecast]:
+    def say(series: Series) -> Forecast:
+        raise error
+
+    return say
+
+
+@pytest.mark.parametrize(
+    ("error", "case"),
+    [
+        (NoForecastError("no number"), "PREDICTION_FAILED"),
+        (NotEnoughHistoryError(791, 30), "HISTORY_SHORT"),
+        (ZeroDivisionError("secret"), "PREDICTION_FAILED"),
+        (MemoryError(), "PREDICTION_FAILED"),
+    ],
+)
+async def test_whatever_a_model_raises_is_ai_002_in_our_own_words(error: Exception, case: str) -> None:
+    """Callers never see what went wrong within; and what failed is not tried again for the same candles."""
+    desk = _Desk(_raising(error))
+    for _ in range(3):
+        with pytest.raises(EntasisError) as raised:
+            await desk.ask()
+        assert raised.value.case == case
+        assert "secret" not in raised.value.message()
+    assert desk.calls == 1
+    assert desk.made == []
+
+
+async def test_no_model_is_said_before_anything_is_computed() -> None:
+    desk = _Desk(lambda series: _said(1.0))
+    desk.shelf.put("v3", {})
+    with pytest.raises(EntasisError) as raised:
+        await desk.ask()
+    assert raised.value.case == "MODEL_MISSING"
+
+
+async def test_candles_of_long_ago_are_no_ground_for_an_answer() -> None:
+    """Two hours after the last close there is still an answer; later it is MARKET_002."""
+    desk = _Desk(lambda series: _said(64000.0))
+    desk.clock.now = NOON + timedelta(hours=2)
+    await desk.ask()
+    desk.clock.now += timedelta(seconds=1)
+    with pytest.raises(EntasisError) as raised:
+        await desk.ask()
+    assert raised.value.case == "MARKET_DOWN"
+
+
+async def test_no_candle_at_all_is_too_little_history() -> None:
+    nothing = np.empty(0)
+    desk = _Desk(
+        lambda series: _said(1.0),
+        Series.from_arrays(np.empty(0, dtype=np.int64), nothing, nothing, nothing, nothing, nothing),
+    )
+    with pytest.raises(EntasisError) as raised:
+        await desk.ask()
+    assert raised.value.case == "HISTORY_SHORT"
+
+
+async def test_candles_that_cannot_be_used_are_ai_002(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = _Desk(lambda series: _said(1.0))
+
+    def current(symbol: str) -> Series | None:
+        raise SeriesError("a price of 0")
+
+    monkeypatch.setattr(desk.histories, "current", current)
+    with pytest.raises(EntasisError) as raised:
+        await desk.ask()
+    assert raised.value.case == "PREDICTION_FAILED"
+
+
+def _random_walk(hours: int, price: float, step: float, seed: int = 1) -> Series:
+    generator = np.random.default_rng(seed)
+    close = price * np.exp(np.cumsum(generator.normal(0, step, hours)))
+    opened = np.concatenate([[price], close[:-1]])
+    wick = np.exp(np.abs(generator.normal(0, step, hours)))
+    times = to_milliseconds(NOON) - HOUR_MS * np.arange(hours, 0, -1, dtype=np.int64)
+    return Series.from_arrays(
+        times, opened, np.maximum(opened, close) * wick, np.minimum(opened, close) / wick, close, np.ones(hours)
+    )
+
+
+@pytest.mark.parametrize(
+    ("price", "step"), [(64000.0, 0.005), (1e-8, 0.005), (64000.0, 0.0)], ids=["usual", "of 1e-8", "flat"]
+)
+async def test_risk_is_finite_whatever_the_price(price: float, step: float) -> None:
+    """Losses are figures of the price's own size, for a price of 10^-8 too; a price that never moved loses nothing."""
+    desk = _Desk(lambda series: _said(1.0), _random_walk(200 * 24, price, step))
+    answer = pb.GetRiskResponse.FromString(await desk.analyst.risk(SYMBOL))
+    var, shortfall = float(answer.var_95), float(answer.expected_shortfall)
+    if step:
+        assert 0 < var <= shortfall < 1.5 * price
+        assert var > price / 1000
+    else:
+        assert (var, shortfall, float(answer.volatility)) == (0, 0, 0)
+
+
+async def test_risk_follows_every_hour_and_changes_no_earlier_answer() -> None:
+    """A new hour is answered with the day's model, just as a model fitted for that hour alone would."""
+    whole = _random_walk(200 * 24 + 30, 64000.0, 0.004)
+    kept = _Desk(lambda series: _said(1.0), whole.until(len(whole) - 1))
+    await kept.analyst.risk(SYMBOL)
+    kept.histories.now = whole
+    fresh = _Desk(lambda series: _said(1.0), whole)
+    assert await kept.analyst.risk(SYMBOL) == await fresh.analyst.risk(SYMBOL)
