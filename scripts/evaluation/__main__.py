@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from entasis_engine.analysis import calibration, ensemble
+from entasis_engine.analysis.boosting import Size
 from entasis_engine.analysis.ensemble import PURGE_HOURS
 from entasis_engine.analysis.forecasting import (
     BANDS,
@@ -39,7 +40,7 @@ from entasis_engine.analysis.forecasting import (
     NotEnoughHistoryError,
 )
 from entasis_engine.analysis.series import Series, SeriesError
-from scripts.evaluation import forecasts, protocol, report, risk
+from scripts.evaluation import costs, forecasts, protocol, report, risk
 from scripts.evaluation.protocol import Outcomes
 
 ROOT = Path(__file__).parents[2]
@@ -111,7 +112,9 @@ def evaluate(histories: Mapping[str, Series], start: datetime, out: Path, thread
         sections.append(risk.daily(histories, start, tell))
         sections.append(risk.intraday({symbol: _hourly(one) for symbol, one in hourly.items()}, start, tell))
         progress.update(task, total=1, completed=1)
-    sections.append(_protocol())
+        task = progress.add_task("cost", total=1.0)
+        cost = costs.costs(histories, lambda share: progress.update(task, completed=share))
+    sections += [cost, _protocol()]
     return report.write(out, "Evaluation", _opening(histories, results), sections)
 
 
@@ -134,8 +137,8 @@ What the figures are, before anything else:
 
 - Errors are **mean absolute errors**, beside those of the random walk, which says the last price. The **squared** error
   is listed too: see there whether it beats the random walk at all.
-- The gain is small, and it **fades over the years**: see the table by year. At a day ahead the honest forecast is the
-  last price, or nearly.
+- The gain is small, and over long spans it **fades over the years**: see the table by year for what it did in this one.
+  At a day ahead the honest forecast is the last price, or nearly.
 - What is worth more than the point is how sure it is: intervals, `confidence` and risk.
 
 How to read a goal: "met" or "MISSED" is the measurement against what design asked for, row by row, for each symbol."""
@@ -146,8 +149,8 @@ def _protocol() -> report.Section:
         ("refit", f"every {protocol.REFIT_MONTHS} months, all symbols pooled"),
         ("learned from", f"{TRAIN_HOURS // 24} days of candles, which end {PURGE_HOURS} hours before the quarter"),
         ("seed", f"{protocol.SEED}"),
-        ("trees of the median", f"{ensemble.MEDIAN_SIZE}; at a day {ensemble.MEDIAN_SIZE_LONG}"),
-        ("trees of the variance", f"{ensemble.VARIANCE_SIZE}"),
+        ("trees of the median", _sizes(ensemble.MEDIAN_SIZE, ensemble.MEDIAN_SIZE_LONG)),
+        ("trees of the variance", _sizes(ensemble.VARIANCE_SIZE, ensemble.VARIANCE_SIZE_LONG)),
         (
             "network",
             f"{ensemble.NETWORK_SAMPLES:,} samples, {ensemble.NETWORK_EPOCHS} epochs; at a day "
@@ -172,6 +175,11 @@ had to be chosen was chosen by the same walk over October 2019 to September 2021
 
 {report.table(("what", "value"), constants)}"""
     return report.Section("Protocol", text)
+
+
+def _sizes(short: Size, long: Size) -> str:
+    told = [f"{size.rounds} of {size.leaves} leaves, {size.samples} samples a leaf" for size in (short, long)]
+    return "; at a day ".join(told)
 
 
 def _listed(values: Iterable[float], form: str) -> str:

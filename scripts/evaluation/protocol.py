@@ -26,7 +26,6 @@ from entasis_engine.analysis.forecasting import (
     BANDS,
     HISTORY_HOURS_MIN,
     MODELS,
-    RESIDUALS,
     TIMEFRAMES,
     TRAIN_HOURS,
     Forecaster,
@@ -44,6 +43,8 @@ QUANTILES = (0.025, 0.1, 0.25, 0.75, 0.9, 0.975)
 """The ends of the intervals, which pinball loss is taken of."""
 EMPIRICAL_HOURS = TRAIN_HOURS
 """Returns that empirical quantiles, the benchmark of intervals, are made of: those a model learns from."""
+EMPIRICAL_ROLLING_HOURS: Mapping[str, int] = {"1h": 30 * 24, "4h": 120 * 24, "1d": 365 * 24}
+"""The same of a rolling window, which is the harder benchmark: it follows the market's state."""
 
 COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
 
@@ -74,7 +75,7 @@ class Outcomes:
     empirical: Floats
     """Shape (n, len(QUANTILES)): of the log returns of EMPIRICAL_HOURS before the quarter."""
     empirical_rolling: Floats
-    """Shape (n, len(QUANTILES)): of the log returns of the rolling window that the intervals' residuals come from."""
+    """Shape (n, len(QUANTILES)): of the log returns of the last EMPIRICAL_ROLLING_HOURS."""
     climatology: Floats
     """Share of those returns before the quarter that stayed within the band."""
 
@@ -186,7 +187,7 @@ def quarter(trained: Trained, symbol: str, series: Series, samples: Samples, fir
         samples.features.scale[rows] ** 2 * hours,
         samples.realised[rows],
         np.tile(quantiles, (rows.size, 1)),
-        _rolling_quantiles(samples.outcome, rows - hours, RESIDUALS[trained.timeframe]),
+        _rolling_quantiles(samples.outcome, rows - hours, EMPIRICAL_ROLLING_HOURS[trained.timeframe]),
         np.full(rows.size, band),
     )
 

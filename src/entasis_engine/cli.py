@@ -440,6 +440,7 @@ def _run(settings: Settings, main: Callable[[_Signals], Awaitable[None]]) -> Non
     from entasis_engine.access.tokens import JwksError
     from entasis_engine.edge import EdgeError
     from entasis_engine.exchanges.feed import FeedError
+    from entasis_engine.portfolio.operation import MarginRateError
     from entasis_engine.rpc.server import PortTakenError, ServerEndedError
     from entasis_engine.storage.database import DatabaseError
     from entasis_engine.telemetry import logs
@@ -460,6 +461,7 @@ def _run(settings: Settings, main: Callable[[_Signals], Awaitable[None]]) -> Non
             | JwksError
             | EdgeError
             | FeedError
+            | MarginRateError
             | PortTakenError
             | ServerEndedError
             | DatabaseError

@@ -10,8 +10,10 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from queue import Empty, Queue
+from socket import SHUT_RDWR
 from typing import Any, NamedTuple, Protocol
 
 import grpc
@@ -124,17 +126,22 @@ def _printed(position: pb.Position) -> dict[str, Any]:
 
 @contextmanager
 def over_rest(up: Served, key: str, prefix: str = "/api/v1") -> Iterator[Told]:
-    path = f"{prefix}/portfolio/positions:stream"
-    with requests.get(up.web + path, headers={"X-API-Key": key}, stream=True, timeout=SECONDS) as answer:
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["content-type"] == "application/x-ndjson"
+    connection = HTTPConnection(up.grpc, timeout=SECONDS)
+    connection.connect()
+    socket = connection.sock
+    connection.request("GET", f"{prefix}/portfolio/positions:stream", headers={"X-API-Key": key})
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    assert answer.headers["content-type"] == "application/x-ndjson"
 
-        def updates() -> Iterator[Any]:
-            for line in answer.iter_lines(chunk_size=1):
-                for one in json.loads(line)["updates"]:
-                    yield one["event"], int(one["seq"]), one["positions"]
+    def updates() -> Iterator[Any]:
+        for line in answer:
+            for one in json.loads(line)["updates"]:
+                yield one["event"], int(one["seq"]), one["positions"]
 
-        yield Told(updates())
+    yield Told(updates())
+    socket.shutdown(SHUT_RDWR)  # the reader waits in the middle of an answer that has no end
+    connection.close()
 
 
 @contextmanager

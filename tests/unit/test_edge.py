@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from google.api import annotations_pb2
+from google.protobuf import descriptor_pb2
 
 from entasis_engine import assets
 from entasis_engine.edge import EdgeError, Https, TcpEndpoint, UnixEndpoint, explain, open_edge, render, secrets
@@ -120,6 +123,55 @@ def test_both_transcoders_serve_the_same() -> None:
     assert lines["print_options"].pop("stream_newline_delimited")
     assert events["print_options"].pop("stream_sse_style_delimited")
     assert lines == events
+
+
+CONTRACT = descriptor_pb2.FileDescriptorSet.FromString(assets.path("gen/descriptor/entasis.binpb").read_bytes())
+RPCS = [
+    (f"/{file.package}.{service.name}/{method.name}", method)
+    for file in CONTRACT.file
+    for service in file.service
+    for method in service.method
+    if method.options.Extensions[annotations_pb2.http].WhichOneof("pattern")  # others are for parts of the engine
+]
+
+
+def _rest_paths(method: Any) -> list[str]:
+    rule = method.options.Extensions[annotations_pb2.http]
+    return [one.get for one in (rule, *rule.additional_bindings)]
+
+
+def _route(path: str, accept: str = "") -> dict[str, Any]:
+    """The first route that Envoy takes a path by, as far as the path and `accept` decide."""
+    for route in MANAGER["route_config"]["virtual_hosts"][0]["routes"]:
+        match = route["match"]
+        if "grpc" in match or any(one["name"] != "accept" for one in match.get("headers", ())):
+            continue
+        if "headers" in match and match["headers"][0]["string_match"]["contains"] not in accept:
+            continue
+        by_pattern = "safe_regex" in match and re.fullmatch(match["safe_regex"]["regex"], path)
+        if by_pattern or path == match.get("path") or path.startswith(match.get("prefix", "\n")):
+            return dict(route)
+    raise AssertionError(f"no route for {path}")
+
+
+@pytest.mark.parametrize(("path", "method"), RPCS, ids=lambda value: value if isinstance(value, str) else "")
+def test_every_rpc_for_callers_has_a_route_and_only_streams_have_no_deadline(path: str, method: Any) -> None:
+    """Each RPC of the contract goes to the engine, and is transcoded; a stream is never cut, all else is in time."""
+    route = _route(path)["route"]
+    assert route["cluster"] == "engine"
+    assert (route["timeout"] == "0s") == method.server_streaming
+    assert path.split("/")[1] in FILTERS["grpc_json_transcoder"]["services"]
+
+
+@pytest.mark.parametrize(
+    "path", [path for _, method in RPCS if method.server_streaming for path in _rest_paths(method)]
+)
+def test_every_rest_stream_is_there_as_server_sent_events(path: str) -> None:
+    """Whoever asks for text/event-stream gets the transcoder that writes events, and no deadline."""
+    route = _route(path, "text/event-stream")
+    transcoder = route["typed_per_filter_config"]["envoy.filters.http.grpc_json_transcoder"]
+    assert transcoder["print_options"]["stream_sse_style_delimited"]
+    assert route["route"]["timeout"] == "0s"
 
 
 def test_render_puts_in_addresses() -> None:

@@ -29,8 +29,9 @@ from entasis_engine.analysis.volatility import Har, bias, fit_har, realised_vari
 MEDIAN_SIZE = Size(200, 16, 200)
 MEDIAN_SIZE_LONG = Size(100, 8, 1000)
 LONG_HOURS = 12
-"""From this horizon on, MEDIAN_SIZE_LONG and NETWORK_EPOCHS_LONG count."""
-VARIANCE_SIZE = Size(250, 16, 200)
+"""From this horizon on, what is named LONG counts."""
+VARIANCE_SIZE = Size(300, 31, 100)
+VARIANCE_SIZE_LONG = Size(250, 16, 200)
 NETWORK_SAMPLES = 20_000
 NETWORK_EPOCHS = 5
 NETWORK_EPOCHS_LONG = 2
@@ -177,7 +178,7 @@ def fit(
         matrix,
         variances,
         "mean",
-        VARIANCE_SIZE,
+        VARIANCE_SIZE_LONG if hours >= LONG_HOURS else VARIANCE_SIZE,
         names=NAMES,
         seed=seed,
         threads=threads,

@@ -43,7 +43,6 @@ def check(response: httpx.Response, case: str, language: Language, **values: str
     [
         ("GET", "/", {}),
         ("GET", "/api/v1/nowhere", {}),
-        ("GET", "/api/v1/analysis/risk/BTC-USDT", {}),  # in the contract, but not served
         ("POST", PRICE, {}),
         ("DELETE", PRICE, {}),
         ("OPTIONS", PRICE, {}),

@@ -71,14 +71,14 @@ class ErrorReason(betterproto2.Enum):
     AI_001 = 5
     """
     The model could not be loaded: it is missing, damaged or still in training (UNAVAILABLE, 503).
-    Metadata: `model`.
+    Metadata: `timeframe`; where history is too short to train on, `needed` and `given` hours.
     Example: a prediction is asked for in the first seconds of a first start.
     """
 
     AI_002 = 6
     """
     The prediction failed: no finite answer (INTERNAL, 500), or too little history (FAILED_PRECONDITION, 400).
-    Metadata: `symbol`.
+    Metadata: `symbol`; where history is too short, `needed` and `given` hours.
     Example: a prediction is asked for an instrument that was listed an hour ago.
     """
 
