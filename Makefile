@@ -50,7 +50,7 @@ test-crash: $(DEV) ## Kill the engine 50 times in mid-feed and count what is los
 	@ENTASIS_CRASHES=50 $(BIN)/python -m pytest tests/e2e/test_crash.py -s $(PYTEST_ARGS)
 
 .PHONY: test-ledger
-test-ledger: $(DEV) ## Load the ledger, cut its replies and kill it, at full size on both databases (about 45 minutes)
+test-ledger: $(DEV) ## Load the ledger, cut its replies and kill it, at full size on both databases (about 40 minutes)
 	@ENTASIS_LEDGER_CALLS=100000 ENTASIS_LEDGER_KEYS=20000 ENTASIS_LEDGER_KILLS=200 ENTASIS_LEDGER_SERVING_SECONDS=2 \
 		ENTASIS_LEDGER_STEPS=1000000 $(BIN)/python -m pytest tests/unit/portfolio/test_ledger_model.py \
 		tests/e2e/test_ledger_load.py tests/e2e/test_ledger_keys.py tests/e2e/test_ledger_kills.py -s $(PYTEST_ARGS)

@@ -198,14 +198,15 @@ async def test_over_rest_each_rpc_lets_in_whom_it_declares(served: Served) -> No
     for rpc in RPCS:
         for (method, path), caller in itertools.product(rpc.bindings, CALLERS):
             filled = path.replace("{symbol}", "BTC-USDT").replace("{position_id}", "pos_none")
-            if filled.endswith((":stream", "/prices")):
+            if "/market/" in filled and filled.endswith((":stream", "/prices")):
                 filled += "?symbols=BTC-USDT"
             body = b"{}" if method == "POST" else b""
             headers = (*sent_by(served, caller, rpc.need), ("content-type", b"application/json"))
             answer = await http.send(method, filled, headers, body)
             reason = expected(rpc.need, caller, public=served.public)
             # Whoever is let in is told what is wrong with the request, if anything is.
-            let_in = answer.status in {"200", "400", "404"} and not answer.reason.startswith("AUTH_")
+            answered = answer.status in {"200", "400", "404"} or answer.reason == "AI_001"  # no model was trained
+            let_in = answered and not answer.reason.startswith("AUTH_")
             refused = (answer.status, answer.reason) == ({"AUTH_001": "401", "AUTH_002": "403"}.get(reason), reason)
             if not (refused if reason else let_in):
                 wrong.append((rpc.name, filled, caller, answer))
