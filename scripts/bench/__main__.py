@@ -20,10 +20,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from scripts.bench import access, calls, ledger, sockets
+from scripts.bench import access, analysis, calls, ledger, sockets
 
 TARGET = Path(__file__).parents[2] / "docs" / "benchmarks.md"
-PARTS = ("unary", "access", "rest", "ledger", "sockets")
+PARTS = ("unary", "access", "rest", "ledger", "analysis", "sockets")
 
 
 def main() -> None:
@@ -55,6 +55,9 @@ def main() -> None:
         if "ledger" in wanted:
             task = progress.add_task("ledger", total=ledger.ROUNDS)
             lines += ledger.lines(ledger.measure(lambda: progress.advance(task)))
+        if "analysis" in wanted:
+            task = progress.add_task("forecasts and risk", total=analysis.STEPS)
+            lines += analysis.lines(asyncio.run(analysis.measure(lambda: progress.advance(task))))
         if "sockets" in wanted and not sockets.recordings():
             progress.console.print("sockets: skipped: no real data")
         elif "sockets" in wanted:

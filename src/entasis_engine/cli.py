@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import difflib
+import gc
 import os
 import signal
 import socket
@@ -195,6 +196,7 @@ async def _up(settings: Settings, signals: _Signals) -> None:
             ("REST", f"curl -H {header} {web}/api/v1/market/price/{symbol}"),
             ("", f"curl -H {header} '{web}/api/v1/market/history/{symbol}?interval=1m&page_size=5'"),
             ("", f"curl -N {open_header}'{web}/api/v1/market/prices:stream?symbols={symbol}'"),
+            ("", f"curl -H {header} {web}/api/v1/analysis/prediction/{symbol}"),
             ("WebSocket", f"ws://{_bracketed(settings.loopback)}:{edge.rest_port}/ws/market"),
             ("", f'send {{"action": "subscribe", "channel": "market", "symbols": ["{symbol}"]}}'),
             *_https(settings, edge.https_port, f"/api/v1/market/price/{symbol}", f"-H {header} "),
@@ -447,6 +449,7 @@ def _run(settings: Settings, main: Callable[[_Signals], Awaitable[None]]) -> Non
     from entasis_engine.tls import TlsError, server_tls
 
     logs.configure(settings.log_level, settings.log_format)
+    gc.disable()  # until `_ready`: a start makes much, and hardly any garbage
     try:
         server_tls(settings)  # before anything starts, and for parts too that have no port beyond loopback
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -530,6 +533,8 @@ def _ready(title: str, *rows: tuple[str, str]) -> None:
     for name, value in rows:  # one unbroken line each, so that a command can be copied
         screen.print(f"  [bold]{name:<10}[/]{escape(value)}", soft_wrap=True)
     screen.print("\nCtrl-C ends it.")
+    gc.freeze()  # what is there by now stays: no collection need look through it
+    gc.enable()
 
 
 def _https(settings: Settings, port: int | None, path: str, options: str = "") -> list[tuple[str, str]]:

@@ -409,7 +409,7 @@ async def test_migrations_make_what_the_code_declares(kind: str, tmp_path: Path)
         from_versions = await connection.run_sync(_described)
         assert await connection.run_sync(_differences) == []
         version = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalars().all()
-        assert version == [migrations.head()]
+        assert version == [migrations.HEAD]
     async with open_ledger(declared.url) as database, database.writer.begin() as connection:
         for table in reversed(Base.metadata.sorted_tables):
             await connection.execute(text(f"DROP TABLE {table.name}"))
