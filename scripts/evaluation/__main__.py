@@ -3,7 +3,8 @@
     python -m scripts.evaluation                                  all of it, on the candles in the data folder
     python -m scripts.evaluation --candles BTC-USDT=btc.csv.gz    on other candles; once for each symbol
     python -m scripts.evaluation --candles BTC-USDT=old.csv --candles BTC-USDT=new.csv
-                                                                  several files of one symbol are joined
+                                                                  several files of one symbol are joined; where they
+                                                                  overlap, the later one given counts
     python -m scripts.evaluation --start 2024-04-01 --out /tmp/x  another test period, another folder
 
 Candle files are CSV, plain or .gz, with the columns open_time (UTC, ISO 8601 or milliseconds), open, high, low, close,
@@ -129,7 +130,8 @@ def _opening(histories: Mapping[str, Series], results: forecasts.Results) -> str
         f"{symbol} {int((~series.missing).sum()):,} hourly candles to {series.as_of:%Y-%m-%d %H:%M}"
         for symbol, series in histories.items()
     )
-    return f"""Written by `python -m scripts.evaluation`; everything here is out of sample and can be made again.
+    return f"""Written by `python -m scripts.evaluation`, and can be made again. No model had seen the hours that it
+forecasts here; but not everything about the models was settled without knowing such hours: see the protocol, below.
 
 Data: {candles} (UTC). Forecasts from {first:%Y-%m-%d} to {last:%Y-%m-%d}, one at the close of every hour.
 
@@ -137,8 +139,8 @@ What the figures are, before anything else:
 
 - Errors are **mean absolute errors**, beside those of the random walk, which says the last price. The **squared** error
   is listed too: see there whether it beats the random walk at all.
-- The gain is small, and over long spans it **fades over the years**: see the table by year for what it did in this one.
-  At a day ahead the honest forecast is the last price, or nearly.
+- The gain is small. {forecasts.fading(results)} See the table by year.
+- At a day ahead the honest forecast is the last price, or nearly.
 - What is worth more than the point is how sure it is: intervals, `confidence` and risk.
 
 How to read a goal: "met" or "MISSED" is the measurement against what design asked for, row by row, for each symbol."""
@@ -170,10 +172,14 @@ def _protocol() -> report.Section:
     ]
     text = f"""Frozen in `scripts/evaluation/protocol.py` and the modules it names. At the start of every quarter one
 model for each horizon is trained; it forecasts every hour of that quarter, each as of that hour's close, by the code
-that serves, with residuals that roll on. A forecast counts where its hour and its outcome's hour have a candle. What
-had to be chosen was chosen by candles of October 2019 to September 2021, before the test period. Two of these choices,
-the window of intervals at a day (180 days, not 365) and the size of the variance's trees at 1h and 4h, were made by
-those candles, but only after a first run had shown figures of October 2021 to March 2024; later candles confirm best.
+that serves, with residuals that roll on. A forecast counts where its hour and its outcome's hour have a candle.
+
+What was settled by which candles, whatever test period this run was given: the kinds of model and the goals were taken
+over from the design, whose own measurement reaches over {protocol.DESIGN_PERIOD}. What had to be chosen beyond that was
+chosen by candles of {protocol.CHOSEN_PERIOD}. Two of these choices, the window of intervals at a day (180 days, not
+365) and the size of the variance's trees at 1h and 4h, were made by those candles, but only after a first run had shown
+figures of the test period {protocol.SEEN_PERIOD}: figures of that period are not free of hindsight. Candles after
+it are free of these two, and candles after the design's measurement of all.
 
 {report.table(("what", "value"), constants)}"""
     return report.Section("Protocol", text)

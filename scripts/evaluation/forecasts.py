@@ -14,7 +14,7 @@ from entasis_engine.analysis.features import VARIANCE_MIN
 from entasis_engine.analysis.forecasting import BANDS, CONFIDENCE_RESIDUALS, LEVELS, Track
 from entasis_engine.analysis.series import Floats
 from entasis_engine.times import from_milliseconds
-from scripts.evaluation.protocol import EMPIRICAL_ROLLING_HOURS, QUANTILES, SEED, Outcomes
+from scripts.evaluation.protocol import DESIGN_PERIOD, EMPIRICAL_ROLLING_HOURS, QUANTILES, SEED, Outcomes
 from scripts.evaluation.report import Goal, Section, table
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _over_time(results: Results) -> Section:
     import matplotlib.pyplot as plt
 
     years = sorted({year for *_, outcomes in _all(results) for year in _years(outcomes)})
-    rows, said = [], []
+    rows = []
     for timeframe, symbol, outcomes in _all(results):
         cells = []
         for year in years:
@@ -143,14 +143,6 @@ def _over_time(results: Results) -> Section:
             ratio, t = _ratio_of(outcomes, chosen)
             cells.append(f"{ratio:.4f} (t {t:.1f})" if chosen.any() else "")
         rows.append([timeframe, symbol, *cells])
-        if timeframe != "1d":
-            half = outcomes.time.size // 2
-            first, second = (
-                _ratio_of(outcomes, part)[0]
-                for part in (np.arange(outcomes.time.size) < half, np.arange(outcomes.time.size) >= half)
-            )
-            text = f"{timeframe} {symbol}: {1 - first:.2%} in the first half, {1 - second:.2%} in the second"
-            said.append((second > first, text))
     figure, axes = plt.subplots(1, len(results), figsize=(5 * len(results), 3.2), squeeze=False)
     for axis, (timeframe, of_symbol) in zip(axes[0], results.items(), strict=True):
         for symbol, outcomes in of_symbol.items():
@@ -162,19 +154,43 @@ def _over_time(results: Results) -> Section:
         axis.set_title(f"{timeframe}: error / random walk, by quarter")
         _dated(axis)
     figure.tight_layout()
-    if said and all(fell for fell, _ in said):
-        opening = "The gain **fades**: it is smaller in the second half of the test period at each horizon and symbol"
-    else:
-        count = sum(fell for fell, _ in said)
-        opening = (
-            f"The gain is smaller in the second half of the test period in {count} of {len(said)} cases. Where it is "
-            "not, that is no promise: what is there to be taken is taken in the end, and over longer spans than this "
-            "one it was seen to **fade over the years**"
-        )
-    markdown = f"{opening}. {'. '.join(text for _, text in said)}.\n\n" + table(
+    halves = [
+        f" {timeframe} {symbol}: {first:.2%} in the first half, {second:.2%} in the second."
+        for timeframe, symbol, first, second in _halves(results)
+    ]
+    markdown = f"{fading(results)}{''.join(halves)}\n\n" + table(
         ["timeframe", "symbol", *(str(year) for year in years)], rows
     )
     return Section("The gain over time", markdown, (), {"error-by-quarter": figure})
+
+
+def fading(results: Results) -> str:
+    """Where the gain was seen to fade, and whether it did in this run."""
+    halves = _halves(results)
+    count = sum(second < first for *_, first, second in halves)
+    seen = f"The gain was seen to **fade over the years** in the design's own measurement, over {DESIGN_PERIOD}"
+    second_half = "smaller in the second half of the test period"
+    if not halves:
+        return f"{seen}; this run has nothing to judge that by."
+    if count == len(halves):
+        return f"{seen}, and it was in this run: it is {second_half} at each symbol and horizon below a day."
+    if count == 0:
+        return f"{seen}. In this run it was not: in no case is it {second_half}. That is no promise."
+    return (
+        f"{seen}. In this run it was in part: it is {second_half} in {count} of {len(halves)} cases. Where it is not, "
+        "that is no promise."
+    )
+
+
+def _halves(results: Results) -> list[tuple[str, str, float, float]]:
+    """The gain over the random walk in the first and in the second half, where there is one to fade: below a day."""
+    found = []
+    for timeframe, symbol, outcomes in _all(results):
+        if timeframe != "1d" and outcomes.time.size > 1:
+            early = np.arange(outcomes.time.size) < outcomes.time.size // 2
+            first, second = (1 - _ratio_of(outcomes, part)[0] for part in (early, ~early))
+            found.append((timeframe, symbol, first, second))
+    return found
 
 
 def _ratio_of(outcomes: Outcomes, chosen: npt.NDArray[np.bool_]) -> tuple[float, float]:

@@ -126,12 +126,20 @@ CATALOGUE: Mapping[str, Entry] = {
         "{timeframe} 모델을 불러올 수 없습니다",
         retry_after_seconds=60,
     ),
-    "MODEL_WITHOUT_HISTORY": _entry(
+    "MODEL_LOADING": _entry(
         "AI_001",
         code_pb2.UNAVAILABLE,
         503,
-        "There is no model for {timeframe} yet: training needs {needed} hours of history, and there are {given}",
-        "{timeframe} 모델이 아직 없습니다. 학습에 {needed}시간의 기록이 필요하지만 {given}시간뿐입니다",
+        "The model for {timeframe} is being loaded",
+        "{timeframe} 모델을 불러오는 중입니다",
+        retry_after_seconds=1,
+    ),
+    "MODEL_AHEAD": _entry(
+        "AI_001",
+        code_pb2.UNAVAILABLE,
+        503,
+        "The model for {timeframe} has learned from candles up to {cutoff}, which are later than the last one here",
+        "{timeframe} 모델은 {cutoff}까지의 캔들로 학습되어, 현재의 마지막 캔들보다 앞서 있습니다",
         retry_after_seconds=3600,
     ),
     "PREDICTION_FAILED": _entry(

@@ -114,6 +114,35 @@ async def test_positions_come_in_the_order_they_were_opened(desk: Desk, store: L
         assert pages[-1]
 
 
+async def test_open_positions_are_those_of_an_owner_or_of_all(desk: Desk, store: LedgerStore) -> None:
+    """Closed ones are left out; the order is that of opening."""
+    mine, closed, others = await _open(desk), await _open(desk), await _open(desk, "acc_2")
+    await desk.execute(close(closed.id))
+    assert await store.open_positions("acc_1") == [mine]
+    assert await store.open_positions("acc_2") == [others]
+    assert await store.open_positions("acc_3") == []
+    assert await store.open_positions() == [mine, others]
+
+
+async def test_what_was_traded_since_is_told_as_it_is_now(desk: Desk, store: LedgerStore, clock: SetClock) -> None:
+    """Opened, partly closed, closed and liquidated positions of the owners are told, and none that nothing befell."""
+    untouched, parted, closed, ended = [await _open(desk) for _ in range(4)]
+    await _open(desk, "acc_3")
+    clock.now += SECOND
+    since = clock.now
+    for command in (close(parted.id, "0.4"), close(closed.id), liquidate(ended.id)):
+        await desk.execute(command)
+    fresh, others = await _open(desk), await _open(desk, "acc_2")
+    told = {one.id: one for one in await store.traded_since(["acc_1", "acc_2"], since)}
+    assert told.keys() == {parted.id, closed.id, ended.id, fresh.id, others.id}
+    assert (told[parted.id].size, told[parted.id].status) == (Decimal("0.6"), Status.OPEN)
+    assert (told[closed.id].status, told[ended.id].status) == (Status.CLOSED, Status.LIQUIDATED)
+    assert told[fresh.id] == fresh
+    assert untouched.id in {one.id for one in await store.traded_since(["acc_1"], since - SECOND)}
+    assert await store.traded_since(["acc_1"], since + SECOND) == []
+    assert await store.traded_since([], since) == []
+
+
 async def test_positions_are_told_by_their_state(desk: Desk, store: LedgerStore) -> None:
     """A list holds the states that were asked for, and pages of it too."""
     first, second, third = [await _open(desk) for _ in range(3)]

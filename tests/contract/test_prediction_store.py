@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 from tests.support.market import MINUTE, NOON, NoSleep, SetClock
@@ -30,16 +31,20 @@ from entasis_engine.analysis.records import (
     Prediction,
     PredictionKey,
     PredictionStore,
+    PredictionsUnavailableError,
     Recorder,
     Scored,
     Scorer,
+    Track,
 )
-from entasis_engine.analysis.sql import PAGE_ROWS, SqlPredictions
+from entasis_engine.analysis.sql import PAGE_ROWS, RAW_PAGE_ROWS, SqlPredictions
 from entasis_engine.storage.database import READERS_MAX, open_database
+from entasis_engine.storage.writes import finished
 
 HOUR = timedelta(hours=1)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EVER = NOON + timedelta(days=10_000)
+END = datetime(9999, 12, 31, tzinfo=UTC)
 HORIZONS = {"1h": HOUR, "4h": 4 * HOUR, "1d": 24 * HOUR}
 
 
@@ -99,8 +104,10 @@ async def _due(store: PredictionStore, now: datetime = EVER, limit: int = 1000) 
     return await store.due("binance", now, limit)
 
 
-async def _scored(store: PredictionStore, since: datetime = EPOCH, limit: int = 1000) -> list[Scored]:
-    return await store.scored("binance", "BTC-USDT", None, None, since, limit)
+async def _scored(
+    store: PredictionStore, since: datetime = EPOCH, until: datetime = END, limit: int = 1000
+) -> list[Scored]:
+    return await store.scored("binance", "BTC-USDT", None, None, since, until, limit)
 
 
 HOURS = [made(NOON + number * HOUR) for number in range(6)]
@@ -123,7 +130,7 @@ async def test_nothing_recorded_is_nothing_found(store: PredictionStore) -> None
     await store.score([], NOON)
     assert await _due(store) == []
     assert await _scored(store) == []
-    assert await store.purge(EVER, 10) == 0
+    assert await store.purge("binance", EVER, 10) == 0
 
 
 async def test_a_prediction_once_recorded_never_changes(store: PredictionStore) -> None:
@@ -209,13 +216,46 @@ async def test_what_is_due_comes_in_pages(store: PredictionStore) -> None:
 
 
 async def test_scored_are_newest_first_and_limited(store: PredictionStore) -> None:
-    """The newest come first, those before `since` not at all, and at most as many as asked for."""
+    """The newest come first, those before `since` or after `until` not at all, and at most as many as asked for."""
     await store.record(HOURS)
     await store.score([(one.key, PRICE) for one in HOURS[:5]], LATER)
     expected = [Scored(one, PRICE, LATER) for one in reversed(HOURS[:5])]
     assert await _scored(store) == expected
     assert await _scored(store, since=NOON + 2 * HOUR) == expected[:3]
+    assert await _scored(store, until=NOON + 2 * HOUR) == expected[2:]
+    assert await _scored(store, until=NOON + 2 * HOUR - timedelta(milliseconds=1)) == expected[3:]
     assert await _scored(store, limit=2) == expected[:2]
+
+
+async def test_a_track_is_what_was_scored_as_columns(store: PredictionStore) -> None:
+    """The same figures as whole predictions have, of one model and horizon, over the span and number asked for."""
+    others = [
+        replace(HOURS[1], source="simulated"),
+        replace(HOURS[1], symbol="ETH-USDT"),
+        replace(HOURS[1], timeframe="4h"),
+        replace(HOURS[1], model="lstm"),
+    ]
+    swapped = replace(HOURS[2], version="v2", ranges=(PredictedRange(0.8, Decimal("64100.1"), Decimal(66000)),))
+    every = [*HOURS, *others, swapped]
+    await store.record(every)
+    await store.score([(one.key, PRICE) for one in every if one is not HOURS[4]] + [(HOURS[4].key, None)], LATER)
+
+    async def track(since: datetime = EPOCH, until: datetime = END, limit: int = 100) -> Track:
+        return await store.track("binance", "BTC-USDT", "1h", "ensemble", since, until, limit)
+
+    def of(*predictions: Prediction) -> list[Any]:
+        return _listed(Track.of(Scored(one, PRICE, LATER) for one in predictions))
+
+    assert _listed(await track()) == of(*HOURS[:3], swapped, HOURS[3], HOURS[5])
+    assert _listed(await track(HOURS[1].as_of, HOURS[3].as_of)) == of(*HOURS[1:3], swapped, HOURS[3])
+    assert _listed(await track(limit=2)) == of(HOURS[3], HOURS[5])
+    assert _listed(await track(until=EPOCH)) == of()
+
+
+def _listed(track: Track) -> list[Any]:
+    columns = [getattr(track, one.name) for one in fields(track) if one.name != "ranges"]
+    ranges = [(one.level, *(column.tolist() for column in one[1:])) for one in track.ranges]
+    return [*(column.tolist() for column in columns), ranges]
 
 
 async def test_scored_are_of_the_horizon_and_model_asked_for(store: PredictionStore) -> None:
@@ -226,7 +266,7 @@ async def test_scored_are_of_the_horizon_and_model_asked_for(store: PredictionSt
     await store.score([(one.key, PRICE) for one in (*all_four, *others)], LATER)
 
     async def asked(timeframe: str | None, model: str | None) -> set[PredictionKey]:
-        found = await store.scored("binance", "BTC-USDT", timeframe, model, EPOCH, 10)
+        found = await store.scored("binance", "BTC-USDT", timeframe, model, EPOCH, END, 10)
         return {one.prediction.key for one in found}
 
     keys = [one.key for one in all_four]
@@ -270,14 +310,23 @@ async def test_old_predictions_are_forgotten_the_oldest_first(store: PredictionS
     await store.record(HOURS)
     await store.score([(HOURS[0].key, PRICE), (HOURS[1].key, None), (HOURS[5].key, PRICE)], LATER)
     before = HOURS[4].due
-    assert await store.purge(before, 3) == 3
+    assert await store.purge("binance", before, 3) == 3
     assert [one.prediction for one in await _scored(store)] == [HOURS[5]]
     assert await _due(store) == HOURS[3:5]
-    assert await store.purge(before, 3) == 1
-    assert await store.purge(before, 3) == 0
+    assert await store.purge("binance", before, 3) == 1
+    assert await store.purge("binance", before, 3) == 0
     assert await _due(store) == HOURS[4:5]
     await store.record(HOURS[:1])
     assert await _due(store) == [HOURS[0], HOURS[4]]
+
+
+async def test_what_is_forgotten_is_of_one_source(store: PredictionStore) -> None:
+    """However far a simulated market's clock has run, those of a real one stay, and are not in its way."""
+    simulated = replace(HOURS[1], source="simulated")
+    await store.record([*HOURS, simulated])
+    assert await store.purge("simulated", EVER, 1) == 1
+    assert await store.purge("simulated", EVER, 1) == 0
+    assert await _due(store) == HOURS
 
 
 async def test_what_was_due_first_is_forgotten_first(store: PredictionStore) -> None:
@@ -285,7 +334,7 @@ async def test_what_was_due_first_is_forgotten_first(store: PredictionStore) -> 
     day = made(NOON, timeframe="1d", symbol="AAA-USDT")
     hour = made(NOON + HOUR)
     await store.record([day, hour])
-    assert await store.purge(EVER, 1) == 1
+    assert await store.purge("binance", EVER, 1) == 1
     assert await _due(store) == [day]
 
 
@@ -379,7 +428,7 @@ async def test_a_write_once_begun_is_finished(store: PredictionStore) -> None:
         assert await _due(store) == HOURS
         await _given_up(store.score(outcomes, LATER), turns)
         assert len(await _scored(store)) == 6
-        await _given_up(store.purge(EVER, 100), turns)
+        await _given_up(store.purge("binance", EVER, 100), turns)
         assert await _scored(store) == []
 
 
@@ -390,6 +439,28 @@ async def _given_up(writing: Coroutine[Any, Any, Any], turns: int) -> None:
     task.cancel()
     async with asyncio.timeout(10):
         await asyncio.wait([task])
+
+
+async def test_what_is_given_up_twice_is_finished_all_the_same() -> None:
+    """However often it is cancelled, nobody goes on before the work is done; and then it is cancelled."""
+    going, done = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        await going.wait()
+        done.set()
+
+    task = asyncio.create_task(finished(work()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not task.done()
+    going.set()
+    async with asyncio.timeout(5):
+        await asyncio.wait([task])
+    assert (done.is_set(), task.cancelled()) == (True, True)
 
 
 async def test_a_reader_that_gives_up_leaves_the_store_usable(store: PredictionStore) -> None:
@@ -435,10 +506,26 @@ async def test_a_batch_is_wholly_there_or_not_at_all(tmp_path: Path) -> None:
 async def test_many_scored_are_read_whole(tmp_path: Path) -> None:
     """More than are decoded at a time come back all, in order."""
     async with _sqlite(tmp_path) as store:
-        many = [made(NOON + number * HOUR) for number in range(3 * PAGE_ROWS + 1)]
+        many = [made(NOON + number * HOUR) for number in range(max(3 * PAGE_ROWS, 2 * RAW_PAGE_ROWS) + 1)]
         await store.record(many)
         await store.score([(one.key, PRICE) for one in many], LATER)
-        assert [one.prediction for one in await _scored(store)] == list(reversed(many))
+        assert [one.prediction for one in await _scored(store, limit=10_000)] == list(reversed(many))
+        track = await store.track("binance", "BTC-USDT", "1h", "ensemble", EPOCH, END, 10_000)
+        assert _listed(track) == _listed(Track.of(Scored(one, PRICE, LATER) for one in many))
+
+
+async def test_what_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
+    """Whatever is asked of a database that fails, the error is of predictions, and not of its library."""
+    async with _sqlite(tmp_path) as store:
+        async with store._database.writer.begin() as connection:
+            await connection.execute(text("DROP TABLE predictions"))
+        for reading in (
+            _due(store),
+            _scored(store),
+            store.track("binance", "BTC-USDT", "1h", "ensemble", EPOCH, END, 9),
+        ):
+            with pytest.raises(PredictionsUnavailableError):
+                await reading
 
 
 async def test_whoever_stops_a_write_stops_though_it_fails(tmp_path: Path) -> None:
@@ -621,15 +708,29 @@ class Closes:
         return close
 
 
+class Reached:
+    """Up to when candles are known, of every symbol; or what to raise."""
+
+    def __init__(self, latest: datetime | Exception | None = EVER) -> None:
+        self.latest = latest
+
+    async def __call__(self, _symbol: str) -> datetime | None:
+        if isinstance(self.latest, Exception):
+            raise self.latest
+        return self.latest
+
+
 async def test_a_prediction_is_scored_with_the_close_at_its_due_time(store: PredictionStore) -> None:
     """What is due gets the close of its own symbol and hour and the time of scoring; what is not yet due waits."""
     ether = made(symbol="ETH-USDT")
     await store.record([*HOURS[:3], ether])
     closes, clock = Closes(*HOURS), SetClock(HOURS[1].due)
     closes.known["ETH-USDT", ether.due] = Decimal(3000)
-    await Scorer(store, "binance", closes, clock=clock).score()
+    await Scorer(store, "binance", closes, Reached(), clock=clock).score()
     assert await _scored(store) == [Scored(one, PRICE, clock.now) for one in (HOURS[1], HOURS[0])]
-    assert await store.scored("binance", "ETH-USDT", None, None, EPOCH, 9) == [Scored(ether, Decimal(3000), clock.now)]
+    assert await store.scored("binance", "ETH-USDT", None, None, EPOCH, END, 9) == [
+        Scored(ether, Decimal(3000), clock.now)
+    ]
     assert await _due(store) == HOURS[2:3]
 
 
@@ -637,33 +738,72 @@ async def test_a_close_is_looked_up_once_for_all_who_wait_for_it() -> None:
     """Two models of one hour ask once."""
     store, closes = MemoryPredictions(), Closes(HOURS[0])
     await store.record([HOURS[0], replace(HOURS[0], model="lstm")])
-    await Scorer(store, "binance", closes, clock=SetClock(LATER)).score()
+    await Scorer(store, "binance", closes, Reached(), clock=SetClock(LATER)).score()
     assert closes.asked == [("BTC-USDT", HOURS[0].due)]
     assert len(await _scored(store)) == 2
 
 
-async def test_without_a_candle_it_is_void_after_the_grace_and_not_before(store: PredictionStore) -> None:
-    """Until the grace has passed the candle may still come; a moment later it is never counted."""
+async def test_without_a_candle_it_is_void_once_later_ones_are_known_and_not_before(store: PredictionStore) -> None:
+    """Until candles have come further than the grace it may still come, however late it is; then it never counts."""
     await store.record(HOURS[:1])
-    closes, clock = Closes(), SetClock(HOURS[0].due + GRACE)
-    scorer = Scorer(store, "binance", closes, clock=clock)
-    await scorer.score()
-    assert await _due(store) == HOURS[:1]
-    clock.now += timedelta(milliseconds=1)
+    closes, reached, clock = Closes(), Reached(None), SetClock(HOURS[0].due + 100 * GRACE)
+    scorer = Scorer(store, "binance", closes, reached, clock=clock)
+    for latest in (None, HOURS[0].as_of, HOURS[0].due + GRACE - timedelta(milliseconds=1)):
+        reached.latest = latest
+        await scorer.score()
+        assert await _due(store) == HOURS[:1]
+    reached.latest = HOURS[0].due + GRACE
     await scorer.score()
     closes.known["BTC-USDT", HOURS[0].due] = PRICE
     await scorer.score()
     assert (await _due(store), await _scored(store)) == ([], [])
 
 
+async def test_what_came_due_in_a_pause_is_scored_when_its_candles_are_fetched(store: PredictionStore) -> None:
+    """After days without a run, the first pass, before anything is fetched, voids nothing."""
+    await store.record(HOURS)
+    closes, clock = Closes(), SetClock(HOURS[-1].due + 5 * GRACE)
+    reached = Reached(HOURS[0].as_of)
+    scorer = Scorer(store, "binance", closes, reached, clock=clock)
+    await scorer.score()
+    assert await _due(store) == HOURS
+    closes.known, reached.latest = Closes(*HOURS).known, clock.now
+    await scorer.score()
+    assert [one.prediction for one in await _scored(store)] == HOURS[::-1]
+
+
+async def test_what_is_fetched_between_two_looks_voids_nothing() -> None:
+    """Candles that are fetched just after a close was missing do not make it missing for ever."""
+    store, reached = MemoryPredictions(), Reached(None)
+    await store.record(HOURS[:1])
+
+    async def close_at(_symbol: str, _moment: datetime) -> None:
+        reached.latest = EVER
+
+    await Scorer(store, "binance", close_at, reached, clock=SetClock(EVER)).score()
+    assert await _due(store) == HOURS[:1]
+
+
+async def test_not_knowing_how_far_candles_have_come_voids_nothing() -> None:
+    """A failure to tell is no outcome, and is told of."""
+    store = MemoryPredictions()
+    await store.record(HOURS[:1])
+    with capture_logs() as logs:
+        await Scorer(store, "binance", Closes(), Reached(OSError("the disk")), clock=SetClock(EVER)).score()
+    assert [line["event"] for line in logs] == ["predictions.close_unknown"]
+    assert await _due(store) == HOURS[:1]
+
+
 async def test_a_candle_that_comes_late_counts() -> None:
     """One that was not there at the first try is taken at a later one, even beyond the grace."""
     store, closes, clock = MemoryPredictions(), Closes(), SetClock(HOURS[0].due)
+    reached = Reached(HOURS[0].as_of)
     await store.record(HOURS[:1])
-    scorer = Scorer(store, "binance", closes, clock=clock)
+    scorer = Scorer(store, "binance", closes, reached, clock=clock)
     await scorer.score()
     closes.known["BTC-USDT", HOURS[0].due] = PRICE
     clock.now += 2 * GRACE
+    reached.latest = clock.now
     await scorer.score()
     assert await _scored(store) == [Scored(HOURS[0], PRICE, clock.now)]
 
@@ -674,7 +814,7 @@ async def test_a_close_that_cannot_be_read_voids_nothing_and_stops_nobody() -> N
     closes.known["BTC-USDT", HOURS[0].due] = OSError("the disk")
     await store.record(HOURS[:2])
     with capture_logs() as logs:
-        await Scorer(store, "binance", closes, clock=SetClock(LATER + 2 * GRACE)).score()
+        await Scorer(store, "binance", closes, Reached(), clock=SetClock(LATER + 2 * GRACE)).score()
     assert [line["event"] for line in logs] == ["predictions.close_unknown"]
     assert [one.prediction for one in await _scored(store)] == [HOURS[1]]
     assert await _due(store) == HOURS[:1]
@@ -685,7 +825,7 @@ async def test_those_without_a_candle_keep_nobody_behind_them_waiting() -> None:
     store = MemoryPredictions()
     many = [made(NOON + number * MINUTE) for number in range(2 * BATCH_PREDICTIONS_MAX + 1)]
     await store.record(many)
-    await Scorer(store, "binance", Closes(many[-1]), clock=SetClock(many[-1].due)).score()
+    await Scorer(store, "binance", Closes(many[-1]), Reached(many[-1].due), clock=SetClock(many[-1].due)).score()
     assert [one.prediction for one in await _scored(store)] == many[-1:]
     assert len(await _due(store)) == 2 * BATCH_PREDICTIONS_MAX
 
@@ -698,7 +838,7 @@ async def test_scoring_goes_on_every_minute_whatever_is_raised() -> None:
     await store.score([(old.key, PRICE)], LATER)
     store.failures = [OSError("the disk is full")]
     with capture_logs() as logs:
-        async with _running(Scorer(store, "binance", closes, clock=clock, sleep=sleep).score_forever()):
+        async with _running(Scorer(store, "binance", closes, Reached(), clock=clock, sleep=sleep).score_forever()):
             await _until(lambda: len(sleep.waits) == 2)
     assert set(sleep.waits) == {SCORE_EVERY_SECONDS}
     assert [line["event"] for line in logs] == ["predictions.score_failed"]

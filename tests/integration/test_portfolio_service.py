@@ -23,7 +23,10 @@ from entasis.portfolio.v1 import portfolio_pb2 as pb
 from entasis.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 from entasis_engine.access.store import AccessStore
 from entasis_engine.bootstrap import open_engine
+from entasis_engine.portfolio.sql import SqlStore
+from entasis_engine.portfolio.store import LedgerUnavailableError
 from entasis_engine.settings import Settings
+from entasis_engine.storage.database import open_ledger
 from entasis_engine.times import system_clock
 
 
@@ -415,6 +418,25 @@ async def test_changes_by_another_engine_reach_the_stream(tmp_path: Path) -> Non
         assert closed.seq == begun.seq + 3
 
 
+async def test_a_read_of_a_server_that_stands_still_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL a read that takes too long is the ledger's failure; the next one works, and writes go on."""
+    try:
+        url = shared_postgres().new_database()
+    except PostgresMissingError as error:
+        pytest.skip(str(error))
+    monkeypatch.setattr("entasis_engine.storage.database.READ_TIMEOUT_SECONDS", 0.2)
+    async with open_ledger(url) as database:
+        store = SqlStore(database)
+        async with database.writer.connect() as blocking:
+            await blocking.exec_driver_sql("LOCK TABLE positions IN ACCESS EXCLUSIVE MODE")
+            async with asyncio.timeout(20):
+                with pytest.raises(LedgerUnavailableError):
+                    await store.open_positions("acc_1")
+            await blocking.rollback()
+        for _ in range(5):
+            assert await store.open_positions("acc_1") == []
+
+
 # --- In an account's stead --------------------------------------------------------------------------------------------
 
 
@@ -455,14 +477,14 @@ async def test_a_session_that_no_engine_named_is_worth_nothing(tmp_path: Path) -
         here = ("x-client-ip", "192.0.2.9")
         assert (await streamed(stub, metadata=[(name, good), here]).next()).event == "snapshot"
         assert await streamed(stub, metadata=[(name, poor), here]).refusal() == "AUTH_002"
-        account, keys, signer, scopes, signature = good.split(b"|")
+        account, keys, signer, scopes, ends, signature = good.split(b"|")
         for made_up in (
-            b"|".join((b"acc_000000000000", keys, signer, scopes, signature)),
+            b"|".join((b"acc_000000000000", keys, signer, scopes, ends, signature)),
             poor.replace(b"market:read", b"portfolio:read"),
-            b"|".join((account, b"", b"", b"portfolio:read", b"")),
+            b"|".join((account, b"", b"", b"portfolio:read", b"", b"")),
             good[:-1],
             good + b"0",
-            b"\xff\xfe|||portfolio:read|" + signature,
+            b"\xff\xfe|||portfolio:read||" + signature,
             b"|",
         ):
             assert await streamed(stub, metadata=[(name, made_up), here]).refusal() == "AUTH_001", made_up

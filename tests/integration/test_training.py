@@ -24,6 +24,7 @@ import psutil
 import pytest
 import typer
 from click.testing import Result
+from scripts.evaluation import protocol
 from typer.testing import CliRunner
 
 from entasis_engine.analysis import forecasting
@@ -364,6 +365,57 @@ async def test_one_timeframe_that_fails_does_not_keep_the_others_back(bench: Ben
     assert not registry.load(SOURCE).info.complete
 
 
+FAILING = """
+def train(histories, timeframe, seed, threads, progress):
+    if timeframe == "1d":
+        raise RuntimeError("singular")
+    return FakeTrained(timeframe, "done")
+main(train)
+"""
+
+DYING = """
+import os, signal
+def train(histories, timeframe, seed, threads, progress):
+    if timeframe == "1d":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return FakeTrained(timeframe, "done")
+main(train)
+"""
+
+
+@pytest.mark.parametrize(("body", "left"), [(FAILING, 1), (DYING, 2)], ids=["it fails", "it is killed"])
+async def test_trainings_that_fail_leave_no_more_however_often_they_do(bench: Bench, body: str, left: int) -> None:
+    """Of the two versions of each attempt the last is in use; one that was killed has its first removed by the next."""
+    whole = await bench.trainer(SIMPLE).train(HISTORIES, SOURCE)
+    registry = Registry(bench.root, FakeTrained.from_files)  # type: ignore[type-var, arg-type]
+    for _ in range(3):
+        with pytest.raises(TrainingError):
+            await bench.trainer(body).train(HISTORIES, SOURCE)
+        listed = [one.version for one in registry.versions()]
+        assert listed[0] == registry.current(SOURCE)
+        assert whole in listed
+        # Before the next training: what the attempt before had in use, and what this one has made.
+        assert len(listed) <= 1 + left + (body == DYING)
+    await bench.trainer(SIMPLE).train(HISTORIES, SOURCE)
+    assert all(one.info is not None and one.info.complete for one in registry.versions())
+
+
+async def test_a_timeframe_goes_by_the_name_it_was_trained_under(bench: Bench) -> None:
+    version = await bench.trainer(SIMPLE).train(HISTORIES, SOURCE, bench.listen)
+    named = {one.timeframe: one.version for one in bench.heard if one.version}
+    registry = Registry(bench.root, FakeTrained.from_files)  # type: ignore[type-var, arg-type]
+    timeframes = registry.load(SOURCE).info.timeframes
+    assert {timeframe: one.trained_in for timeframe, one in timeframes.items()} == named
+    assert named["1d"] == version
+    assert len(set(named.values())) == 3
+
+
+async def test_a_full_temporary_folder_is_a_failure_in_words(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(bench.folder / "nowhere"))
+    with pytest.raises(TrainingError, match="could not be started"):
+        await bench.trainer(SIMPLE).train(HISTORIES, SOURCE)
+
+
 async def test_a_timeframe_with_too_little_history_is_left_as_it_was(bench: Bench) -> None:
     await bench.trainer(SIMPLE).train(HISTORIES, SOURCE)
     body = """
@@ -577,6 +629,20 @@ def test_what_the_command_cannot_do_it_says_with_what_to_do_next(desk: Desk) -> 
     assert "There are no models" in told(desk.run("--list"))
     (desk.folder / "entasis.db").write_bytes(b"no database at all")
     assert "cannot be read" in told(refused())
+
+
+def test_where_files_overlap_the_later_one_counts_as_it_does_in_the_evaluation(desk: Desk) -> None:
+    lines = ["open_time,open,high,low,close,volume"]
+    first, second = desk.files / "first.csv", desk.files / "second.csv"
+    for file, price in ((first, 1), (second, 2)):
+        rows = [
+            f"{(START + hour * timedelta(hours=1)).isoformat()},{price},{price},{price},{price},1" for hour in range(3)
+        ]
+        file.write_text("\n".join(lines + rows))
+    for files, price in (([first, second], 2), ([second, first], 1)):
+        learned = command._of_files({"BTC-USDT": files})["BTC-USDT"]
+        evaluated = protocol.joined([protocol.read(file) for file in files])
+        assert learned.close.tolist() == evaluated.close.tolist() == [price] * 3
 
 
 def test_the_command_waits_for_no_other_training(desk: Desk) -> None:

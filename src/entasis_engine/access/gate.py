@@ -167,6 +167,9 @@ class Gate:
 
     def _suspect(self, caller: Caller) -> Principal | None:
         """Who has sent credentials that are right and may not be used: from here, or any more. Only what is proved."""
+        if caller.session:
+            represented = self.sessions.proved(caller.session)
+            return replace(represented, scopes=frozenset()) if represented is not None else None
         try:
             token, key_text = _bearer(caller.authorizations), _key(caller.api_keys)
             verified = self._tokens.verify(token, self._clock()) if token is not None else None
@@ -203,7 +206,7 @@ class Gate:
         keys = tuple(key for key_id in principal.key_ids if (key := self._directory.key(key_id)) is not None)
         scopes = principal.scopes.intersection(*(key.scopes for key in keys))
         reading = frozenset(scope for scope in scopes if scope.endswith(":read"))
-        ends = [key.expires_at for key in keys if key.expires_at is not None]
+        ends = [end for end in (principal.expires_at, *(key.expires_at for key in keys)) if end is not None]
         principal = replace(principal, scopes=reading, expires_at=min(ends, default=None))
         return self._entry(principal, account, keys[0] if keys else None, keys)
 

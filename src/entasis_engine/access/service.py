@@ -6,7 +6,6 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from entasis.access.v1 import access_pb2 as pb
-from entasis_engine.access import sessions
 from entasis_engine.access.audit import ACCESS_REASONS, AuditLog, note_refusal
 from entasis_engine.access.gate import Gate
 from entasis_engine.access.tokens import Tokens
@@ -75,22 +74,22 @@ class AccessService:
         return response
 
     def list_ended_sessions(self, request: pb.ListEndedSessionsRequest, call: Call) -> pb.ListEndedSessionsResponse:
-        """Which of the sessions that a bridge holds are over."""
+        """Which of the sessions that a bridge holds are over; so is what no engine of this secret has named."""
         response = pb.ListEndedSessionsResponse()
         for index, held in enumerate(request.held):
-            principal = sessions.principal_of(held.session)
+            principal = self._gate.sessions.proved(held.session)
             over = EntasisError("KEY_INVALID") if principal is None else self._gate.ended(principal, held.address)
             if over is not None:
                 response.ended.add(index=index, reason=over.entry.reason)
         return response
 
     def note_refusals(self, request: pb.NoteRefusalsRequest, call: Call) -> pb.NoteRefusalsResponse:
-        """Notes in the audit log what a bridge refused by itself."""
+        """Notes in the audit log what a bridge refused by itself; without an account where its session proves none."""
         for refusal in request.refusals:
             entry = CATALOGUE.get(refusal.case)
             if entry is None or entry.reason not in ACCESS_REASONS:
                 continue
-            principal = sessions.principal_of(refusal.session)
+            principal = self._gate.sessions.proved(refusal.session)
             self._audit.refused(
                 reason=entry.reason,
                 case=refusal.case,

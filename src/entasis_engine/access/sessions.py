@@ -1,7 +1,7 @@
 """How a part of the engine that holds connections open names the credentials behind them.
 
 A name says whose they are and what they permit. To call in a caller's stead takes the engine's own signature on it: so
-a part speaks for those alone who have proved themselves through it, and for as long as their keys are good.
+a part speaks for those alone who have proved themselves through it, and for as long as their credentials are good.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import hashlib
 import hmac
 
 from entasis_engine.calls import Principal
+from entasis_engine.times import from_milliseconds, to_milliseconds
 
-_PARTS = 5
+_PARTS = 6
 _SIGNATURE_CHARACTERS = 32
 """Of a SHA-256, in hexadecimal: 128 bits, which nobody guesses."""
 
@@ -27,30 +28,31 @@ class Sessions:
         self._key = hmac.digest(secret, b"entasis session", hashlib.sha256)
 
     def named(self, principal: Principal) -> str:
-        """The session of a principal. Expiry is not in it: whoever holds the session keeps that."""
+        """The session of a principal. That of a token ends with it; when a key ends, the directory knows."""
         scopes = ",".join(sorted(principal.scopes))
-        name = "|".join((principal.account, ",".join(principal.key_ids), principal.signer, scopes))
+        ends = str(to_milliseconds(principal.expires_at)) if principal.signer and principal.expires_at else ""
+        name = "|".join((principal.account, ",".join(principal.key_ids), principal.signer, scopes, ends))
         return f"{name}|{self._signature(name)}"
 
     def proved(self, session: str) -> Principal | None:
-        """The principal of a session; None for what no engine of the same secret has named."""
+        """The principal of a session, which may be over; None for what no engine of the same secret has named."""
         name, _, signature = session.rpartition("|")
         # Compared as bytes: text that is not ASCII would raise.
         if not hmac.compare_digest(signature.encode(), self._signature(name).encode()):
             return None
-        return principal_of(session)
+        return _principal_of(session)
 
     def _signature(self, name: str) -> str:
         return hmac.digest(self._key, name.encode(), hashlib.sha256).hex()[:_SIGNATURE_CHARACTERS]
 
 
-def principal_of(session: str) -> Principal | None:
-    """Whom a session speaks of, proved or not: good for asking whether it is over. None for what is no session."""
+def _principal_of(session: str) -> Principal | None:
     parts = session.split("|")
     if len(parts) != _PARTS or not parts[0]:
         return None
-    account, key_ids, signer, scopes, _ = parts
-    return Principal(account, _listed(scopes), tuple(filter(None, key_ids.split(","))), signer)
+    account, key_ids, signer, scopes, ends, _ = parts
+    expires_at = from_milliseconds(int(ends)) if ends else None
+    return Principal(account, _listed(scopes), tuple(filter(None, key_ids.split(","))), signer, expires_at)
 
 
 def _listed(scopes: str) -> frozenset[str]:

@@ -6,22 +6,20 @@ overlap: a day's forecast made at each of 24 hours is hardly more than one.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
 
-from entasis_engine.analysis.records import PredictedRange, Scored
+from entasis_engine.analysis.records import Floats, Integers, LevelRanges, Track
 from entasis_engine.analysis.scoring import (
-    Floats,
     brier_skill,
     diebold_mariano,
     expected_calibration_error,
     relative_error,
 )
 from entasis_engine.analysis.scoring import coverage as share_within
+from entasis_engine.times import from_milliseconds
 
 # Forecasts without overlap that a figure needs. At 20 the t rejects a true null at 5 % in 6 to 8 % of cases; with half
 # as many, and 24 forecasts a day of a day each, in 10 % (simulated).
@@ -77,30 +75,16 @@ class Accuracy:
     """Of `confidence` over always telling this sample's `hit_rate`. Needs `SKILL_MIN`."""
 
 
-def accuracy(scored: Sequence[Scored], timeframe: str, model: str) -> Accuracy:
-    """The figures of one model at one horizon; predictions of others are passed over.
+def accuracy(track: Track, timeframe: str, model: str) -> Accuracy:
+    """The figures of one model at one horizon.
 
     Args:
-        scored: of one instrument of one source, in any order.
-
-    Raises `ValueError` where they are of several, whose errors are in different currencies.
+        timeframe, model: what the track is of.
     """
-    of_it = sorted(
-        (one for one in scored if (one.prediction.timeframe, one.prediction.model) == (timeframe, model)),
-        key=lambda one: one.prediction.key,
-    )
-    if len({(one.prediction.source, one.prediction.symbol) for one in of_it}) > 1:
-        raise ValueError("figures are of one instrument of one source")
-    made = [one.prediction for one in of_it]
-    predicted = np.array([one.prediction for one in made], dtype=np.float64)
-    last = np.array([one.last_price for one in made], dtype=np.float64)
-    close = np.array([one.close for one in of_it], dtype=np.float64)
-    confidence = np.array([one.confidence for one in made], dtype=np.float64)
-    band = np.array([one.band for one in made], dtype=np.float64)
-    error, walk = np.abs(predicted - close), np.abs(last - close)
-    hit = error <= band * predicted
-    spans = [(one.as_of, one.due) for one in made]
-    independent = _without_overlap(spans)
+    size = track.as_of.size
+    error, walk = np.abs(track.prediction - track.close), np.abs(track.last_price - track.close)
+    hit = error <= track.band * track.prediction
+    independent = _without_overlap(track.as_of, track.due)
 
     def enough(at_least: int) -> bool:
         return independent >= at_least
@@ -108,43 +92,46 @@ def accuracy(scored: Sequence[Scored], timeframe: str, model: str) -> Accuracy:
     return Accuracy(
         timeframe=timeframe,
         model=model,
-        sample_size=len(made),
+        sample_size=size,
         independent_size=independent,
-        first_as_of=made[0].as_of if made else None,
-        last_as_of=made[-1].as_of if made else None,
+        first_as_of=from_milliseconds(int(track.as_of[0])) if size else None,
+        last_as_of=from_milliseconds(int(track.as_of[-1])) if size else None,
         mean_absolute_error=_mean(error),
         random_walk_error=_mean(walk),
-        relative_error=relative_error(predicted, last, close) if enough(ERROR_MIN) else None,
-        t_statistic=_t(spans, error, walk) if enough(ERROR_MIN) else None,
-        coverage=_coverage(of_it),
+        relative_error=relative_error(track.prediction, track.last_price, track.close) if enough(ERROR_MIN) else None,
+        t_statistic=_t(track, error, walk) if enough(ERROR_MIN) else None,
+        coverage=tuple(LevelCoverage(one.level, _share(track, one, independent)) for one in track.ranges),
         hit_rate=_mean(hit.astype(np.float64)) if enough(SHARE_MIN) else None,
-        mean_confidence=_mean(confidence),
-        expected_calibration_error=expected_calibration_error(confidence, hit) if enough(CALIBRATION_MIN) else None,
-        brier_skill=brier_skill(confidence, hit, float(hit.mean())) if enough(SKILL_MIN) else None,
+        mean_confidence=_mean(track.confidence),
+        expected_calibration_error=(
+            expected_calibration_error(track.confidence, hit) if enough(CALIBRATION_MIN) else None
+        ),
+        brier_skill=brier_skill(track.confidence, hit, float(hit.mean())) if enough(SKILL_MIN) else None,
     )
 
 
-Span = tuple[datetime, datetime]
-"""From when a forecast knows to when it is due."""
+def _without_overlap(as_of: Integers, due: Integers) -> int:
+    """How many forecasts, ascending and of one length, fit after each other.
 
-
-def _without_overlap(spans: Sequence[Span]) -> int:
-    """How many of the spans, ascending and of one length, fit after each other."""
-    count, free = 0, None
-    for as_of, due in spans:
-        if free is None or as_of >= free:
-            count, free = count + 1, due
+    Args:
+        as_of, due: from when each knows, and to when it foretells, shape (n,).
+    """
+    # Of each: the first that begins when it is due, or later, which is always behind it.
+    following = np.searchsorted(as_of, due, side="left").tolist()
+    count, place = 0, 0
+    while place < len(following):
+        count, place = count + 1, following[place]
     return count
 
 
-def _t(spans: Sequence[Span], error: Floats, walk: Floats) -> float | None:
+def _t(track: Track, error: Floats, walk: Floats) -> float | None:
     """Forecasts of the same time are one step, with their mean loss. Where forecasts are missing, more steps are taken
     to overlap than do, which costs the statistic some strength and makes it no less true.
     """
-    times, place = np.unique(np.array([as_of.timestamp() for as_of, _due in spans]), return_inverse=True)
+    times, place = np.unique(track.as_of, return_inverse=True)
     count = np.bincount(place)
-    ends = np.empty(times.size)
-    ends[place] = [due.timestamp() for _as_of, due in spans]
+    ends = np.empty_like(times)
+    ends[place] = track.due
     # Of each step: how many of those from it on begin before it is due, itself among them.
     overlapping = np.searchsorted(times, ends, side="left") - np.arange(times.size)
     return diebold_mariano(
@@ -152,19 +139,18 @@ def _t(spans: Sequence[Span], error: Floats, walk: Floats) -> float | None:
     )
 
 
-def _coverage(scored: Sequence[Scored]) -> tuple[LevelCoverage, ...]:
-    by_level: defaultdict[float, list[tuple[PredictedRange, Scored]]] = defaultdict(list)
-    for one in scored:
-        for within in one.prediction.ranges:
-            by_level[within.level].append((within, one))
-    return tuple(LevelCoverage(level, _share(by_level[level])) for level in sorted(by_level))
+def _share(track: Track, of_level: LevelRanges, independent: int) -> float | None:
+    """How often the close landed within the ranges of one level.
 
-
-def _share(ranges: Sequence[tuple[PredictedRange, Scored]]) -> float | None:
-    if _without_overlap([(one.prediction.as_of, one.prediction.due) for _within, one in ranges]) < SHARE_MIN:
+    Args:
+        independent: how many forecasts of the whole track do not overlap.
+    """
+    places = of_level.places
+    if places.size < track.as_of.size:
+        independent = _without_overlap(track.as_of[places], track.due[places])
+    if independent < SHARE_MIN:
         return None
-    low, high, close = np.array([(within.low, within.high, one.close) for within, one in ranges], dtype=np.float64).T
-    return share_within(low, high, close)
+    return share_within(of_level.low, of_level.high, track.close[places])
 
 
 def _mean(values: Floats) -> float | None:

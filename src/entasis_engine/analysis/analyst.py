@@ -26,17 +26,20 @@ from entasis_engine.analysis.forecasting import (
 from entasis_engine.analysis.histories import Histories
 from entasis_engine.analysis.records import PredictedRange, Prediction
 from entasis_engine.analysis.risk import NoRiskError, RiskModel, Scenarios, TooLittleHistoryError
-from entasis_engine.analysis.series import Series, SeriesError
+from entasis_engine.analysis.series import Series
 from entasis_engine.analysis.shelf import InUse, Shelf
 from entasis_engine.errors import EntasisError
 from entasis_engine.exchanges.feed import Instrument, Interval
 from entasis_engine.market.candles import open_time_of
 from entasis_engine.market.instruments import Instruments
+from entasis_engine.times import isoformat
 
 log = structlog.get_logger()
 
 LATE_MAX = timedelta(hours=2)
-"""A forecast made of candles that end earlier than this before now would be of the past."""
+"""An answer made of candles that end earlier than this before now would be of the past."""
+CLOSING = timedelta(minutes=10)
+"""How much later than its horizon a forecast is still given, until the candle that closed meanwhile is there."""
 
 _Made = TypeVar("_Made")
 
@@ -48,6 +51,16 @@ class _Answer(Generic[_Made]):
     series: Series
     version: str
     outcome: _Made | EntasisError
+
+    def is_of(self, series: Series, version: str = "") -> bool:
+        return self.series is series and self.version == version
+
+    def told(self) -> _Made:
+        """Raises where it could not be made."""
+        if isinstance(self.outcome, EntasisError):
+            # Raised again and again, it would gather the frames of all who asked.
+            raise self.outcome.with_traceback(None)
+        return self.outcome
 
 
 class _Outlook(NamedTuple):
@@ -86,7 +99,7 @@ class Analyst:
         self._on_prediction = on_prediction
         self._predictions: dict[tuple[str, str, str], _Answer[bytes]] = {}
         self._risks: dict[str, _Answer[_Outlook]] = {}
-        self._risk_models: dict[str, RiskModel] = {}
+        self._risk_models: dict[str, tuple[Series, RiskModel]] = {}
         """Touched by the executor's worker alone."""
         self._locks: defaultdict[tuple[str, ...], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._forecasters: dict[tuple[str, str], tuple[Trained, Forecaster]] = {}
@@ -95,26 +108,37 @@ class Analyst:
     async def prediction(self, symbol: str, timeframe: str, model: str) -> bytes:
         """The encoded `GetPredictionResponse`. Raises MARKET_001, MARKET_002, AI_001 or AI_002."""
         instrument = self._instruments.require(symbol)
-        in_use = self._shelf.require(timeframe)
-        series = await self.series(symbol)
         key = (symbol, timeframe, model)
+        in_use, series = await self._basis(instrument, timeframe)
         known = self._predictions.get(key)
-        if known is None or known.series is not series or known.version != in_use.version:
+        if known is None or not known.is_of(series, in_use.version):
             async with self._locks[key]:
+                # Again, since both may have gone on while others were waited for.
+                in_use, series = await self._basis(instrument, timeframe)
                 known = self._predictions.get(key)
-                if known is None or known.series is not series or known.version != in_use.version:
+                if known is None or not known.is_of(series, in_use.version):
                     outcome = await self._predict(instrument, series, timeframe, model, in_use)
                     known = self._predictions[key] = _Answer(series, in_use.version, outcome)
-        return _told(known)
+        return known.told()
+
+    async def _basis(self, instrument: Instrument, timeframe: str) -> tuple[InUse, Series]:
+        in_use = self._shelf.require(timeframe, instrument.symbol)
+        series = await self.series(instrument.symbol)
+        late_max = min(LATE_MAX, timedelta(hours=TIMEFRAMES[timeframe]) + CLOSING)
+        if self._market_now() - series.as_of > late_max:
+            raise EntasisError("MARKET_DOWN", symbol=instrument.symbol, exchange=instrument.exchange)
+        if series.as_of < in_use.trained.cutoff:
+            raise EntasisError("MODEL_AHEAD", timeframe=timeframe, cutoff=isoformat(in_use.trained.cutoff))
+        return in_use, series
 
     async def risk(self, symbol: str) -> bytes:
         """The encoded `GetRiskResponse`. Raises MARKET_001, MARKET_002 or AI_002."""
-        return _told(await self._risk(self._instruments.require(symbol))).encoded
+        return (await self._risk(self._instruments.require(symbol))).told().encoded
 
     async def scenarios(self, symbol: str) -> tuple[datetime, Scenarios]:
         """What the next 24 hours may bring, as of the last closed candle. Raises as `risk` does."""
         answer = await self._risk(self._instruments.require(symbol))
-        return answer.series.as_of, _told(answer).scenarios
+        return answer.series.as_of, answer.told().scenarios
 
     async def compute(self, symbol: str, compute: Callable[..., _Made], *given: Any) -> _Made:
         """Have something computed off the event loop. Raises AI_002 where there is no finite answer."""
@@ -137,21 +161,25 @@ class Analyst:
     async def _risk(self, instrument: Instrument) -> _Answer[_Outlook]:
         series = await self.series(instrument.symbol)
         known = self._risks.get(instrument.symbol)
-        if known is None or known.series is not series:
+        if known is None or not known.is_of(series):
             async with self._locks[instrument.symbol,]:
+                series = await self.series(instrument.symbol)
                 known = self._risks.get(instrument.symbol)
-                if known is None or known.series is not series:
+                if known is None or not known.is_of(series):
                     outcome = await self._computed(instrument.symbol, self._outlook, instrument, series)
                     known = self._risks[instrument.symbol] = _Answer(series, "", outcome)
         return known
 
     def _outlook(self, instrument: Instrument, series: Series) -> _Outlook:
-        """Runs in the executor's worker. A day's model is kept: it costs more than what is made with it."""
-        midnight = open_time_of(series.as_of, Interval.DAY)
-        model = self._risk_models.get(instrument.symbol)
-        if model is None or model.fitted_until != midnight:
-            model = self._risk_models[instrument.symbol] = RiskModel.fit(series)
-        scenarios = model.scenarios(series)
+        """Runs in the executor's worker. A day's model is kept, unless a candle of before came late: it costs more than
+        what is made with it.
+        """
+        until_midnight = len(series) - (series.as_of - open_time_of(series.as_of, Interval.DAY)) // Interval.HOUR.length
+        past = series.until(until_midnight)
+        known = self._risk_models.get(instrument.symbol)
+        if known is None or not known[0].is_same_as(past):
+            known = self._risk_models[instrument.symbol] = (past, RiskModel.fit(series))
+        scenarios = known[1].scenarios(series)
         answer = wire.risk(scenarios.risk(), instrument, series, self._market_now())
         return _Outlook(scenarios, answer.SerializeToString())
 
@@ -195,17 +223,13 @@ class Analyst:
     async def series(self, symbol: str) -> Series:
         """Closed candles up to about now. Raises MARKET_001, MARKET_002 or AI_002."""
         instrument = self._instruments.require(symbol)
-        try:
-            series = self._histories.current(symbol)
-            if series is None:
-                series = await self._histories.series(symbol)
-        except SeriesError as error:
-            log.warning("analysis.series_unusable", symbol=instrument.symbol, reason=str(error))
-            raise EntasisError("PREDICTION_FAILED", symbol=instrument.symbol) from None
+        series = self._histories.current(symbol)
+        if series is None:
+            series = await self._histories.series(symbol)
         if not len(series):
-            raise EntasisError("HISTORY_SHORT", symbol=instrument.symbol, given="0", needed="1")
+            raise EntasisError("HISTORY_SHORT", symbol=symbol, given="0", needed="1")
         if self._market_now() - series.as_of > LATE_MAX:
-            raise EntasisError("MARKET_DOWN", symbol=instrument.symbol, exchange=instrument.exchange)
+            raise EntasisError("MARKET_DOWN", symbol=symbol, exchange=instrument.exchange)
         return series
 
     async def _computed(self, symbol: str, compute: Callable[..., _Made], *given: Any) -> _Made | EntasisError:
@@ -219,9 +243,3 @@ class Analyst:
         except Exception as error:  # whatever the models raise, the caller learns that there is no answer, and no more
             log.error("analysis.failed", symbol=symbol, exc_info=error)
         return EntasisError("PREDICTION_FAILED", symbol=symbol)
-
-
-def _told(answer: _Answer[_Made]) -> _Made:
-    if isinstance(answer.outcome, EntasisError):
-        raise answer.outcome
-    return answer.outcome

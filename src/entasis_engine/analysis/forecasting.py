@@ -422,6 +422,7 @@ class Forecaster:
         self._gate = Gate(GATE_DAYS)
         self._pending: deque[_Pending] = deque()
         self._rows: Features | None = None  # the last ones, which the network's next window begins with
+        self._read: Series | None = None  # the candles that they were made of
         self._time, self._close, self._last = 0, 0.0, _Said(0.0, 0.0, 1.0)
         judged = self._trained.judged.get(symbol)
         if judged is not None and judged.time.size:
@@ -460,13 +461,15 @@ class Forecaster:
         """What the models say of the rows from `first` to the end."""
         count = len(series) - first
         kept = self._rows
-        if kept is not None and int(series.open_time[first]) == self._time:
+        seen = series.until(first).last(HISTORY_HOURS_MIN)
+        if kept is not None and int(series.open_time[first]) == self._time and _alike(seen, self._read):
             # Rows are the same whatever they are computed from: those of the hours before need not be again.
             added = compute(series, count)
             features = Features(np.concatenate([kept.matrix, added.matrix]), np.concatenate([kept.scale, added.scale]))
         else:
             features = compute(series, count + WINDOW - 1)
         self._rows = Features(features.matrix[-WINDOW + 1 :], features.scale[-WINDOW + 1 :])
+        self._read = series.last(HISTORY_HOURS_MIN)
         raw = self._trained.models.predict(features, np.arange(WINDOW - 1, WINDOW - 1 + count))
         return raw, self._trained.models.sigma(raw)
 
@@ -518,6 +521,14 @@ class Forecaster:
         if not all(isfinite(figure) for figure in figures) or not price > 0:
             raise NoForecastError("the forecast is no price")
         return Forecast(price, confidence, self._band, tuple(ranges), sigma)
+
+
+def _alike(series: Series, other: Series | None) -> bool:
+    """Whether no candle of those that both have came late, or was filled in otherwise; they end with the same hour."""
+    if other is None:
+        return False
+    shared = min(len(series), len(other))
+    return series.last(shared).is_same_as(other.last(shared))
 
 
 @dataclass(frozen=True, slots=True)

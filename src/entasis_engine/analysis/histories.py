@@ -11,10 +11,14 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
-from entasis_engine.analysis.series import Series, SeriesError
+from entasis_engine.analysis.series import Series
 from entasis_engine.exchanges.feed import Candle, Interval
+from entasis_engine.market.candles import open_time_of
 from entasis_engine.times import from_milliseconds, to_milliseconds
+
+log = structlog.get_logger()
 
 PAGE_CANDLES = 500
 """Read at a time: other calls get their turn in between."""
@@ -44,15 +48,19 @@ class _Known:
     """Open times in milliseconds; shape (m,)."""
     table: Table
     """Prices and volume; shape (m, 5)."""
-    series: Series | SeriesError
-    """Or why there is none."""
+    series: Series
+    whole: datetime
+    """The midnight before everything was last read."""
 
 
 class Histories:
-    """Series by symbol. The same object is given until a candle changes what it says.
+    """Series by symbol. The same object is given until a candle changes what it says. It begins at midnight, so that
+    what is made of whole days stays the same throughout a day.
+
+    A candle that cannot be, with a price of 0 or without a number, counts as missing.
 
     Args:
-        span: how far back they reach.
+        span: how far back they reach at least.
     """
 
     def __init__(self, source: CandleSource, *, market_now: Callable[[], datetime], span: timedelta) -> None:
@@ -63,41 +71,36 @@ class Histories:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def current(self, symbol: str) -> Series | None:
-        """The series, where nothing has to be read for it. Raises `SeriesError` where a candle cannot be used."""
+        """The series, where nothing has to be read for it."""
         known = self._known.get(symbol)
-        if known is None or known.edition != self._edition(symbol):
-            return None
-        if isinstance(known.series, SeriesError):
-            raise known.series
-        return known.series
+        return known.series if known is not None and known.edition == self._edition(symbol) else None
 
     async def series(self, symbol: str) -> Series:
-        """The series as of now. Raises `SeriesError` where a candle cannot be used."""
+        """The series as of now."""
         async with self._locks[symbol]:
             series = self.current(symbol)
             if series is not None:
                 return series
             edition, known = self._edition(symbol), self._known.get(symbol)
             now = self._market_now()
-            start = now - self._span
-            if known is not None and known.times.size:
-                start = max(start, from_milliseconds(int(known.times[-1])) - OVERLAP)
-            times, table = await self._read(symbol, start, now)
-            if known is not None:
+            midnight = open_time_of(now, Interval.DAY)
+            oldest = open_time_of(now - self._span, Interval.DAY)
+            if known is None or not known.times.size or known.whole != midnight:
+                # Once a day everything, since a candle of long ago may have come.
+                times, table = await self._read(symbol, oldest, now)
+            else:
+                start = max(oldest, from_milliseconds(int(known.times[-1])) - OVERLAP)
+                times, table = await self._read(symbol, start, now)
                 before = known.times < to_milliseconds(start)
                 newer = int(times.size) - int((~before).sum())
                 # Two editions a candle: when it is handed over, and when it is on disk. More means that old ones came.
                 if edition - known.edition > 2 * max(newer, 1) + 2:
-                    times, table = await self._read(symbol, now - self._span, now)
+                    times, table = await self._read(symbol, oldest, now)
                 else:
                     times = np.concatenate([known.times[before], times])
                     table = np.concatenate([known.table[before], table])
-            kept = times >= to_milliseconds(now - self._span)
-            self._known[symbol] = _remembered(edition, times[kept], table[kept], known)
-            known = self._known[symbol]
-        if isinstance(known.series, SeriesError):
-            raise known.series
-        return known.series
+            self._known[symbol] = known = _remembered(edition, times, table, midnight, known)
+            return known.series
 
     def _edition(self, symbol: str) -> int:
         return self._source.edition(symbol, Interval.HOUR)
@@ -107,21 +110,24 @@ class Histories:
         while True:
             page = await self._source.read(symbol, Interval.HOUR, start, end, PAGE_CANDLES)
             if not page:
-                return np.concatenate(times), np.concatenate(parts)
+                break
             times.append(np.array([to_milliseconds(candle.open_time) for candle in page], dtype=np.int64))
             parts.append(_as_table(page))
             start = page[-1].open_time + Interval.HOUR.length
+        table = np.concatenate(parts)
+        usable = np.isfinite(table).all(axis=1) & (table[:, :4] > 0).all(axis=1) & (table[:, 4] >= 0)
+        if not usable.all():
+            log.warning("analysis.candles_unusable", symbol=symbol, candles=int((~usable).sum()))
+        return np.concatenate(times)[usable], table[usable]
 
 
 def _as_table(candles: Sequence[Candle]) -> Table:
     return np.array([[float(getattr(candle, name)) for name in _NAMES] for candle in candles])
 
 
-def _remembered(edition: int, times: npt.NDArray[np.int64], table: Table, known: _Known | None) -> _Known:
+def _remembered(
+    edition: int, times: npt.NDArray[np.int64], table: Table, whole: datetime, known: _Known | None
+) -> _Known:
     if known is not None and np.array_equal(times, known.times) and np.array_equal(table, known.table):
-        return _Known(edition, times, table, known.series)
-    try:
-        series: Series | SeriesError = Series.from_arrays(times, *table.T)
-    except SeriesError as error:
-        series = error
-    return _Known(edition, times, table, series)
+        return _Known(edition, times, table, known.series, whole)
+    return _Known(edition, times, table, Series.from_arrays(times, *table.T), whole)

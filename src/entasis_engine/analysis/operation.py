@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -19,10 +19,10 @@ from entasis_engine.analysis.forecasting import TIMEFRAMES, Trained
 from entasis_engine.analysis.histories import Histories
 from entasis_engine.analysis.portfolio import PortfolioAnalyst
 from entasis_engine.analysis.records import Recorder, Scorer
-from entasis_engine.analysis.registry import Registry
-from entasis_engine.analysis.series import Series, SeriesError
+from entasis_engine.analysis.registry import Loaded, Registry
+from entasis_engine.analysis.series import Series
 from entasis_engine.analysis.service import AnalysisService
-from entasis_engine.analysis.shelf import Shelf
+from entasis_engine.analysis.shelf import InUse, Shelf
 from entasis_engine.analysis.sql import SqlPredictions
 from entasis_engine.analysis.training import Trainer, TrainingState, train_forever
 from entasis_engine.errors import EntasisError
@@ -39,6 +39,8 @@ log = structlog.get_logger()
 
 FOLLOW_SECONDS = 1.0
 """How long after a candle has closed, at most, answers are made anew by themselves."""
+FOLLOW_RETRY_SECONDS_MAX = 60.0
+HISTORY_SECONDS_MAX = 600.0
 RETRY_AFTER_SECONDS_MAX = 3600
 
 
@@ -56,102 +58,154 @@ async def open_analysis(
     """Serve forecasts and risk. At the end, what was forecast is kept, and no training goes on."""
     feed, keeper, instruments = market.feed, market.keeper, market.hub.instruments
     symbols = [one.symbol for one in instruments]
-    state = TrainingState(list(TIMEFRAMES), monotonic)
-    trains = settings.training == "auto"
-    shelf = Shelf(lambda timeframe: _absence(timeframe, state, trains))
+    models = _Models(settings, monotonic)
+    shelf = Shelf(models.absence)
     histories = Histories(keeper, market_now=feed.now, span=timedelta(days=settings.hourly_history_days))
     store = SqlPredictions(database)
     recorder = Recorder(store)
-    scorer = Scorer(store, feed.source, _close_of(keeper), clock=feed.now)
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="analysis") as worker:
-        analyst = Analyst(
-            instruments,
-            histories,
-            shelf,
-            worker,
-            source=feed.source,
-            market_now=feed.now,
-            on_prediction=recorder.record,
-        )
-        service = AnalysisService(
-            analyst,
-            PortfolioAnalyst(analyst, ledger, market.hub.last_price, market_now=feed.now),
-            Accuracies(store, worker, source=feed.source),
-            shelf,
-            instruments,
-            lambda: _training(state, trains, clock()),
-            market_now=feed.now,
-        )
-        try:
-            async with asyncio.TaskGroup() as loops:
-                tasks = [
-                    loops.create_task(
-                        train_forever(
-                            Trainer(settings.models_path, deadline_seconds=settings.training_seconds_max)
-                            if trains
-                            else None,
-                            Registry(settings.models_path, Trained.from_files),
-                            lambda: _to_learn_from(histories, keeper, symbols),
-                            source=feed.source,
-                            state=state,
-                            on_loaded=lambda loaded: shelf.put(loaded.version, loaded.trained),
-                            retrain_after=timedelta(hours=settings.retrain_hours),
-                            poll_seconds=settings.models_poll_seconds,
-                            clock=clock,
-                        ),
-                        name="analysis.train",
+    closed = asyncio.Event()
+    """A candle has closed, by which forecasts may be scored."""
+    scorer = Scorer(
+        store,
+        feed.source,
+        _close_of(keeper),
+        _reached(histories),
+        clock=feed.now,
+        sleep=lambda seconds: _pause(seconds, closed),
+    )
+    worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="analysis")
+    figures = ThreadPoolExecutor(max_workers=1, thread_name_prefix="accuracy")  # a year takes long; forecasts go on
+    analyst = Analyst(
+        instruments,
+        histories,
+        shelf,
+        worker,
+        source=feed.source,
+        market_now=feed.now,
+        on_prediction=recorder.record,
+    )
+    service = AnalysisService(
+        analyst,
+        PortfolioAnalyst(analyst, ledger, market.hub.last_price, listed=symbols, market_now=feed.now),
+        Accuracies(store, figures, source=feed.source, monotonic=monotonic),
+        shelf,
+        instruments,
+        lambda: models.training(clock()),
+        market_now=feed.now,
+    )
+    try:
+        async with asyncio.TaskGroup() as loops:
+            tasks = [
+                loops.create_task(
+                    train_forever(
+                        models.trainer,
+                        Registry(settings.models_path, Trained.from_files),
+                        lambda: _to_learn_from(histories, keeper, symbols),
+                        source=feed.source,
+                        state=models.state,
+                        on_loaded=lambda loaded: shelf.put(_in_use(loaded)),
+                        on_looked=models.looked,
+                        retrain_after=timedelta(hours=settings.retrain_hours),
+                        poll_seconds=settings.models_poll_seconds,
+                        clock=clock,
                     ),
-                    loops.create_task(_follow_forever(analyst, keeper, shelf, symbols), name="analysis.follow"),
-                    loops.create_task(recorder.write_forever(), name="analysis.record"),
-                    loops.create_task(scorer.score_forever(), name="analysis.score"),
-                ]
-                yield Analysis(service)
-                for task in tasks:
-                    task.cancel()
-        finally:
+                    name="analysis.train",
+                ),
+                *(
+                    loops.create_task(
+                        _follow_forever(analyst, keeper, shelf, symbol, closed), name=f"analysis.follow.{symbol}"
+                    )
+                    for symbol in symbols
+                ),
+                loops.create_task(recorder.write_forever(), name="analysis.record"),
+                loops.create_task(_score_forever(scorer, keeper, symbols), name="analysis.score"),
+            ]
+            yield Analysis(service)
+            for task in tasks:
+                task.cancel()
+    finally:
+        try:
             await recorder.flush()
+        except Exception as error:  # a disk that is full must not hide why everything ends
+            log.error("predictions.lost", exc_info=error)
+        for pool in (worker, figures):
+            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
 
 
-def _absence(timeframe: str, state: TrainingState, trains: bool) -> EntasisError:
-    """Why there is no model, and when to ask again."""
-    if not trains:
-        return EntasisError("MODEL_MISSING", timeframe=timeframe)
-    wait = min(RETRY_AFTER_SECONDS_MAX, max(1, round(state.seconds_left(timeframe))))
-    if state.short is not None and not state.training:
-        return EntasisError(
-            "MODEL_WITHOUT_HISTORY",
-            timeframe=timeframe,
-            needed=str(state.short.needed),
-            given=str(state.short.given),
-            retry_after_seconds=wait,
+def _in_use(loaded: Loaded[Trained]) -> Mapping[str, InUse]:
+    """Each timeframe's models under the version that they were trained for, since later ones may have taken them over:
+    a forecast is then made, kept and scored once.
+    """
+    return {
+        timeframe: InUse(loaded.info.timeframes[timeframe].trained_in, one) for timeframe, one in loaded.trained.items()
+    }
+
+
+class _Models:
+    """What there is to say of models that are not there."""
+
+    def __init__(self, settings: Settings, monotonic: Monotonic) -> None:
+        self.state = TrainingState(list(TIMEFRAMES), monotonic)
+        self.trainer = (
+            Trainer(settings.models_path, deadline_seconds=settings.training_seconds_max)
+            if settings.training == "auto"
+            else None
         )
-    if state.last_error and not state.training:
-        return EntasisError("MODEL_DAMAGED", timeframe=timeframe, retry_after_seconds=wait)
-    return EntasisError("MODEL_IN_TRAINING", timeframe=timeframe, retry_after_seconds=wait)
+        self._loading = True
 
+    def looked(self) -> None:
+        """The models that were there at the start are in use, if there were any."""
+        self._loading = False
 
-def _training(state: TrainingState, trains: bool, now: datetime) -> pb.Training:
-    """What a training is about, as it is told."""
-    if not trains:
-        return pb.Training(state="off")
-    message = pb.Training(state="running" if state.training else "failed" if state.last_error else "idle")
-    if state.training:
-        message.progress = round(state.progress.total, 3) if state.progress is not None else 0.0
-    if state.training or state.last_error:
-        message.expected_time.CopyFrom(timestamp(now + timedelta(seconds=round(state.seconds_left()))))
-    return message
+    def absence(self, timeframe: str, symbol: str) -> EntasisError:
+        """Why there is no model, and when to ask again."""
+        if self._loading:
+            return EntasisError("MODEL_LOADING", timeframe=timeframe)
+        if self.trainer is None:
+            return EntasisError("MODEL_MISSING", timeframe=timeframe)
+        if (short := self.state.short) is not None and not self.state.training:
+            return EntasisError("HISTORY_SHORT", symbol=symbol, needed=str(short.needed), given=str(short.given))
+        wait = min(RETRY_AFTER_SECONDS_MAX, max(1, round(self.state.seconds_left(timeframe))))
+        failed = self.state.last_error and not self.state.training
+        return EntasisError(
+            "MODEL_DAMAGED" if failed else "MODEL_IN_TRAINING", timeframe=timeframe, retry_after_seconds=wait
+        )
+
+    def training(self, now: datetime) -> pb.Training:
+        """What a training is about, as it is told."""
+        state = self.state
+        if self._loading:
+            return pb.Training(state="loading")
+        if self.trainer is None:
+            return pb.Training(state="off")
+        failed = state.last_error and state.short is None  # want of history is no failure
+        message = pb.Training(state="running" if state.training else "failed" if failed else "idle")
+        if state.training:
+            message.progress = round(state.progress.total, 3) if state.progress is not None else 0.0
+        if state.training or failed:
+            message.expected_time.CopyFrom(timestamp(now + timedelta(seconds=round(state.seconds_left()))))
+        return message
 
 
 async def _to_learn_from(histories: Histories, keeper: CandleKeeper, symbols: Sequence[str]) -> Mapping[str, Series]:
-    """What there is of each instrument, as soon as it is there after a start; what cannot be used is left out."""
-    found = {}
-    for symbol in symbols:
-        await keeper.history_tried(symbol)
-        try:
-            found[symbol] = await histories.series(symbol)
-        except SeriesError as error:
-            log.warning("analysis.series_unusable", symbol=symbol, reason=str(error))
-    return found
+    """What there is of each instrument, as soon as it is there after a start. Those whose history is long in coming
+    are waited for no longer than HISTORY_SECONDS_MAX in all; the next training will have them.
+    """
+    await _history_tried(keeper, symbols)
+    return {symbol: await histories.series(symbol) for symbol in symbols}
+
+
+async def _score_forever(scorer: Scorer, keeper: CandleKeeper, symbols: Sequence[str]) -> None:
+    """What came due while nothing ran is scored by candles that are fetched at the start: before, they look missing."""
+    await _history_tried(keeper, symbols)
+    await scorer.score_forever()
+
+
+async def _history_tried(keeper: CandleKeeper, symbols: Sequence[str]) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(HISTORY_SECONDS_MAX):
+            for symbol in symbols:
+                await keeper.history_tried(symbol)
 
 
 def _close_of(keeper: CandleKeeper) -> Callable[[str, datetime], Awaitable[Decimal | None]]:
@@ -162,19 +216,37 @@ def _close_of(keeper: CandleKeeper) -> Callable[[str, datetime], Awaitable[Decim
     return close_at
 
 
-async def _follow_forever(analyst: Analyst, keeper: CandleKeeper, shelf: Shelf, symbols: Sequence[str]) -> None:
-    """Make answers anew whenever a candle has closed or models were swapped."""
-    for symbol in symbols:
-        await keeper.history_tried(symbol)
-    made: dict[str, object] = {}
+def _reached(histories: Histories) -> Callable[[str], Awaitable[datetime | None]]:
+    async def reached(symbol: str) -> datetime | None:
+        series = await histories.series(symbol)
+        return series.as_of if len(series) else None
+
+    return reached
+
+
+async def _pause(seconds: float, until: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await until.wait()
+    until.clear()
+
+
+async def _follow_forever(
+    analyst: Analyst, keeper: CandleKeeper, shelf: Shelf, symbol: str, closed: asyncio.Event
+) -> None:
+    """Make answers about an instrument anew whenever a candle has closed or models were swapped."""
+    await keeper.history_tried(symbol)
+    made: object = None
+    pause_seconds = FOLLOW_SECONDS
     while True:
-        for symbol in symbols:
-            stand = (keeper.edition(symbol, Interval.HOUR), shelf.all)
-            if made.get(symbol) != stand:
-                try:
-                    await analyst.follow(symbol)
-                except Exception as error:  # a database that fails for a moment must not end the analysis
-                    log.error("analysis.follow_failed", symbol=symbol, exc_info=error)
-                else:
-                    made[symbol] = stand
-        await asyncio.sleep(FOLLOW_SECONDS)
+        stand = (keeper.edition(symbol, Interval.HOUR), shelf.all)
+        if made != stand:
+            try:
+                await analyst.follow(symbol)
+            except Exception as error:  # a database that fails for a moment must not end the analysis
+                pause_seconds = min(2 * pause_seconds, FOLLOW_RETRY_SECONDS_MAX)
+                log.error("analysis.follow_failed", symbol=symbol, retry_seconds=pause_seconds, exc_info=error)
+            else:
+                made, pause_seconds = stand, FOLLOW_SECONDS
+                closed.set()
+        await asyncio.sleep(pause_seconds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from decimal import Decimal
 
@@ -24,11 +24,18 @@ class PortfolioAnalyst:
     """Values open positions at the last prices, and asks what they may lose within a day."""
 
     def __init__(
-        self, analyst: Analyst, ledger: LedgerStore, last_price: LastPrice, *, market_now: Callable[[], datetime]
+        self,
+        analyst: Analyst,
+        ledger: LedgerStore,
+        last_price: LastPrice,
+        *,
+        listed: Collection[str],
+        market_now: Callable[[], datetime],
     ) -> None:
         self._analyst = analyst
         self._ledger = ledger
         self._last_price = last_price
+        self._listed = frozenset(listed)
         self._market_now = market_now
 
     async def risk(self, owner: str) -> pb.GetPortfolioRiskResponse:
@@ -38,9 +45,12 @@ class PortfolioAnalyst:
         except LedgerUnavailableError:
             raise EntasisError("UNAVAILABLE") from None
         by_currency: defaultdict[str, list[Position]] = defaultdict(list)
-        for held in holdings.positions:
-            by_currency[held.quote_currency].append(held)
         response = pb.GetPortfolioRiskResponse(timestamp=timestamp(self._market_now()))
+        for held in holdings.positions:
+            if held.symbol in self._listed:
+                by_currency[held.quote_currency].append(held)
+            else:
+                response.unvalued_position_ids.append(held.id)
         for currency in sorted(by_currency):
             response.risks.append(await self._of_currency(currency, by_currency[currency]))
         return response

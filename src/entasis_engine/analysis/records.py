@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 from prometheus_client import Counter
 
-from entasis_engine.times import Clock
+from entasis_engine.times import Clock, to_milliseconds
 
 log = structlog.get_logger()
 
@@ -28,7 +31,7 @@ RETRY_SECONDS_MAX = 60.0
 SCORE_EVERY_SECONDS = 60.0
 CLOSE_DEADLINE_SECONDS = 10.0
 GRACE = timedelta(hours=48)
-"""How long after its due time a prediction waits for its candle."""
+"""How far a symbol's candles must have come beyond a due time whose own candle is missing, for it never to come."""
 KEPT = timedelta(days=730)
 """How long predictions stay, twice as long as figures look back."""
 
@@ -120,8 +123,157 @@ Outcome = tuple[PredictionKey, Decimal | None]
 """The close that came; or None where no candle came, so that the prediction is void and never counted."""
 
 
+class PredictionsUnavailableError(Exception):
+    """Predictions cannot be read now; later they may."""
+
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+class LevelRanges(NamedTuple):
+    """The ranges of one level, where there are any."""
+
+    level: float
+    places: Integers
+    """Of the predictions that have one, ascending, shape (k,)."""
+    low: Floats
+    """In quote currency, shape (k,)."""
+    high: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """What one model foretold of one instrument at one horizon, and what came, as columns of shape (n,).
+
+    In the order of `as_of`. Some 130 bytes each, with three ranges.
+    """
+
+    as_of: Integers
+    """Milliseconds since 1970."""
+    due: Integers
+    last_price: Floats
+    """In quote currency, as the next two."""
+    prediction: Floats
+    close: Floats
+    confidence: Floats
+    band: Floats
+    ranges: tuple[LevelRanges, ...]
+    """By level, ascending."""
+
+    @classmethod
+    def of(cls, scored: Iterable[Scored]) -> Track:
+        """The columns of predictions, in any order.
+
+        Raises `ValueError` where they are of several sources, instruments, horizons or models.
+        """
+        rows = sorted(scored, key=lambda one: one.prediction.key)
+        made = [one.prediction for one in rows]
+        if len({one.key[:4] for one in made}) > 1:
+            raise ValueError("a track is of one model, at one horizon, of one instrument of one source")
+        return cls.from_columns(
+            [to_milliseconds(one.as_of) for one in made],
+            [to_milliseconds(one.due) for one in made],
+            [one.last_price for one in made],
+            [one.prediction for one in made],
+            [one.close for one in rows],
+            [one.confidence for one in made],
+            [one.band for one in made],
+            [one.ranges for one in made],
+        )
+
+    @classmethod
+    def from_columns(
+        cls,
+        as_of: Sequence[int],
+        due: Sequence[int],
+        last_price: Sequence[Any],
+        prediction: Sequence[Any],
+        close: Sequence[Any],
+        confidence: Sequence[float],
+        band: Sequence[float],
+        ranges: Iterable[Iterable[Sequence[Any]]],
+    ) -> Track:
+        """Of columns in the order of `as_of`; prices and ends of ranges are decimals, or texts of such."""
+        by_level: defaultdict[float, tuple[list[int], list[Any], list[Any]]] = defaultdict(lambda: ([], [], []))
+        for place, levels in enumerate(ranges):
+            for level, low, high in levels:
+                places, lows, highs = by_level[level]
+                places.append(place)
+                lows.append(low)
+                highs.append(high)
+        return cls(
+            np.array(as_of, dtype=np.int64),
+            np.array(due, dtype=np.int64),
+            _floats(last_price),
+            _floats(prediction),
+            _floats(close),
+            _floats(confidence),
+            _floats(band),
+            tuple(
+                LevelRanges(level, np.array(places, dtype=np.int64), _floats(lows), _floats(highs))
+                for level, (places, lows, highs) in sorted(by_level.items())
+            ),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Track]) -> Track:
+        """Parts of one track, in their order, as one."""
+        if not parts:
+            return cls.of(())
+        starts = np.cumsum([0, *(part.as_of.size for part in parts[:-1])])
+        by_level: defaultdict[float, list[LevelRanges]] = defaultdict(list)
+        for part, start in zip(parts, starts, strict=True):
+            for one in part.ranges:
+                by_level[one.level].append(one._replace(places=one.places + start))
+        return cls(
+            np.concatenate([one.as_of for one in parts]),
+            np.concatenate([one.due for one in parts]),
+            np.concatenate([one.last_price for one in parts]),
+            np.concatenate([one.prediction for one in parts]),
+            np.concatenate([one.close for one in parts]),
+            np.concatenate([one.confidence for one in parts]),
+            np.concatenate([one.band for one in parts]),
+            tuple(
+                LevelRanges(
+                    level,
+                    np.concatenate([one.places for one in pieces]),
+                    np.concatenate([one.low for one in pieces]),
+                    np.concatenate([one.high for one in pieces]),
+                )
+                for level, pieces in sorted(by_level.items())
+            ),
+        )
+
+    def within(self, since: datetime, until: datetime) -> Track:
+        """What was foretold from one time to another, both included."""
+        first = int(np.searchsorted(self.as_of, to_milliseconds(since), side="left"))
+        end = max(first, int(np.searchsorted(self.as_of, to_milliseconds(until), side="right")))
+        of_it = slice(first, end)
+        ranges = []
+        for one in self.ranges:
+            start, stop = np.searchsorted(one.places, (first, end))
+            if start < stop:
+                here = slice(start, stop)
+                ranges.append(LevelRanges(one.level, one.places[here] - first, one.low[here], one.high[here]))
+        return Track(
+            self.as_of[of_it],
+            self.due[of_it],
+            self.last_price[of_it],
+            self.prediction[of_it],
+            self.close[of_it],
+            self.confidence[of_it],
+            self.band[of_it],
+            tuple(ranges),
+        )
+
+
+def _floats(column: Sequence[Any]) -> Floats:
+    return np.array(column, dtype=np.float64)
+
+
 class PredictionStore(Protocol):
-    """Where predictions are kept."""
+    """Where predictions are kept. What reads raises `PredictionsUnavailableError` where it cannot."""
 
     async def record(self, predictions: Sequence[Prediction]) -> None:
         """Keep predictions, all or none. One that is there already stays as it is."""
@@ -142,18 +294,32 @@ class PredictionStore(Protocol):
         ...
 
     async def scored(
-        self, source: str, symbol: str, timeframe: str | None, model: str | None, since: datetime, limit: int
+        self,
+        source: str,
+        symbol: str,
+        timeframe: str | None,
+        model: str | None,
+        since: datetime,
+        until: datetime,
+        limit: int,
     ) -> list[Scored]:
-        """At most `limit` predictions with an `as_of` at `since` or later whose close came, newest `as_of` first.
+        """At most `limit` predictions with an `as_of` from `since` to `until`, both included, whose close came, newest
+        `as_of` first.
 
         Args:
             timeframe, model: None for all.
         """
         ...
 
-    async def purge(self, before: datetime, limit: int) -> int:
-        """Forget at most `limit` predictions that were due before a time, scored or not, the oldest first; gives how
-        many.
+    async def track(
+        self, source: str, symbol: str, timeframe: str, model: str, since: datetime, until: datetime, limit: int
+    ) -> Track:
+        """The same as columns, of one horizon and model: what many of them are read as, since it is quick."""
+        ...
+
+    async def purge(self, source: str, before: datetime, limit: int) -> int:
+        """Forget at most `limit` predictions of a source that were due before a time, scored or not, the oldest first;
+        gives how many.
         """
         ...
 
@@ -191,7 +357,14 @@ class MemoryPredictions:
                 self._outcomes.setdefault(key, (close, at))
 
     async def scored(
-        self, source: str, symbol: str, timeframe: str | None, model: str | None, since: datetime, limit: int
+        self,
+        source: str,
+        symbol: str,
+        timeframe: str | None,
+        model: str | None,
+        since: datetime,
+        until: datetime,
+        limit: int,
     ) -> list[Scored]:
         found = [
             Scored(self._predictions[key], close, at)
@@ -200,14 +373,20 @@ class MemoryPredictions:
             and (key.source, key.symbol) == (source, symbol)
             and timeframe in (None, key.timeframe)
             and model in (None, key.model)
-            and key.as_of >= since
+            and since <= key.as_of <= until
         ]
         found.sort(key=lambda one: one.prediction.key)
         found.sort(key=lambda one: one.prediction.as_of, reverse=True)
         return found[:limit]
 
-    async def purge(self, before: datetime, limit: int) -> int:
-        old = sorted((one for one in self._predictions.values() if one.due < before), key=_by_due)[:limit]
+    async def track(
+        self, source: str, symbol: str, timeframe: str, model: str, since: datetime, until: datetime, limit: int
+    ) -> Track:
+        return Track.of(await self.scored(source, symbol, timeframe, model, since, until, limit))
+
+    async def purge(self, source: str, before: datetime, limit: int) -> int:
+        of_it = (one for one in self._predictions.values() if one.source == source and one.due < before)
+        old = sorted(of_it, key=_by_due)[:limit]
         for one in old:
             del self._predictions[one.key]
             self._outcomes.pop(one.key, None)
@@ -295,6 +474,9 @@ class Scorer:
     Args:
         source: whose predictions.
         close_at: the close of the hourly candle of a symbol that ends at a time; None where there is no such candle.
+        reached: when the latest candle that is known of a symbol closed; None where none is known. What is missing
+            before that, by the grace or more, will not come any more: a clock cannot tell that, since after a pause it
+            is ahead of the candles.
     """
 
     def __init__(
@@ -302,6 +484,7 @@ class Scorer:
         store: PredictionStore,
         source: str,
         close_at: Callable[[str, datetime], Awaitable[Decimal | None]],
+        reached: Callable[[str], Awaitable[datetime | None]],
         *,
         clock: Clock,
         grace: timedelta = GRACE,
@@ -311,6 +494,7 @@ class Scorer:
         self._store = store
         self._source = source
         self._close_at = close_at
+        self._reached = reached
         self._clock = clock
         self._grace = grace
         self._kept = kept
@@ -321,7 +505,7 @@ class Scorer:
         while True:
             try:
                 await self.score()
-                await self._store.purge(self._clock() - self._kept, BATCH_PREDICTIONS_MAX)
+                await self._store.purge(self._source, self._clock() - self._kept, BATCH_PREDICTIONS_MAX)
             except Exception as error:  # whatever the database raises, predictions go on
                 log.error("predictions.score_failed", retry_seconds=SCORE_EVERY_SECONDS, exc_info=error)
             await self._sleep(SCORE_EVERY_SECONDS)
@@ -329,17 +513,18 @@ class Scorer:
     async def score(self) -> None:
         """Give an outcome to every prediction that is due, where its candle has come or will not come any more."""
         now = self._clock()
+        reached: dict[str, datetime | None] = {}
         last: Prediction | None = None
         while page := await self._store.due(self._source, now, BATCH_PREDICTIONS_MAX, after=last):
             last = page[-1]
-            outcomes = await self._outcomes(page, now)
+            outcomes = await self._outcomes(page, reached)
             if outcomes:
                 await self._store.score(outcomes, now)
                 voids = sum(close is None for _key, close in outcomes)
                 SCORED.labels("void").inc(voids)
                 SCORED.labels("scored").inc(len(outcomes) - voids)
 
-    async def _outcomes(self, predictions: Iterable[Prediction], now: datetime) -> list[Outcome]:
+    async def _outcomes(self, predictions: Iterable[Prediction], reached: dict[str, datetime | None]) -> list[Outcome]:
         closes: dict[tuple[str, datetime], Decimal | None] = {}
         outcomes: list[Outcome] = []
         for one in predictions:
@@ -347,10 +532,14 @@ class Scorer:
             if asked not in closes:
                 try:
                     async with asyncio.timeout(CLOSE_DEADLINE_SECONDS):
+                        # Before the close, never after it: both may be fetched between the two.
+                        if one.symbol not in reached:
+                            reached[one.symbol] = await self._reached(one.symbol)
                         closes[asked] = await self._close_at(*asked)
                 except Exception as error:  # not knowing is no reason to void it: it is asked again
                     log.warning("predictions.close_unknown", symbol=one.symbol, due=str(one.due), exc_info=error)
                     continue
-            if closes[asked] is not None or now - one.due > self._grace:
+            latest = reached[one.symbol]
+            if closes[asked] is not None or (latest is not None and latest - one.due >= self._grace):
                 outcomes.append((one.key, closes[asked]))
         return outcomes

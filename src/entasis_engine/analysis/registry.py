@@ -113,7 +113,8 @@ class TimeframeInfo:
     metrics: Mapping[str, float]
     """Those that are finite: JSON knows no others."""
     trained_in: str
-    """The version that they were trained for; an earlier one where they were carried over."""
+    """The version that they were trained for: the name of these very models. An earlier one than the version they are
+    read from where they were carried over, however often; that one may be removed by now."""
     trained_at: datetime
     files: Mapping[str, KeptFile]
 
@@ -336,10 +337,17 @@ class Registry(Generic[_Trained]):
         Of each source the version in use stays, and the newest others until there are `keep`. A version that was to be
         followed by more of the same training goes as soon as it is not in use. What cannot be read, and may be of a
         later format, goes when it is older than all that stay.
+
+        Raises:
+            ModelError: where it is not known what is in use, or the disk refuses.
         """
         with self._writing():
-            in_use = set(self._pointers().values())
+            pointers = self._pointers()
             listed = self.versions()
+            for one in listed:  # where a crash kept a version from becoming the one in use, the newest is served
+                if one.info is not None:
+                    pointers.setdefault(one.info.source, one.version)
+            in_use = set(pointers.values())
             places = {source: keep for one in listed if (source := _source_of(one)) is not None}
             for one in listed:
                 if one.version in in_use and (source := _source_of(one)) is not None:
@@ -361,7 +369,10 @@ class Registry(Generic[_Trained]):
             for version in removed:
                 # First out of sight, so that nobody finds half of it.
                 gone = self.root / f".new-{version}"
-                (self.root / version).rename(gone)
+                try:
+                    (self.root / version).rename(gone)
+                except OSError as error:
+                    raise ModelError(f"{version} cannot be removed: {error.strerror or error}.") from error
                 _remove(gone)
             return removed
 
@@ -512,7 +523,7 @@ def _parsed(content: bytes, where: str) -> VersionInfo:
             timeframes={name: _timeframe(name, one) for name, one in manifest["timeframes"].items()},
             libraries={name: _typed(version, str) for name, version in manifest["libraries"].items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelError(f"{where} is not as this engine writes it: {error!r}.") from None
     files = [kept for one in info.timeframes.values() for kept in one.files.values()]
     if not files or len(files) > FILES_MAX or sum(kept.size for kept in files) > VERSION_BYTES_MAX:
@@ -529,6 +540,9 @@ def _timeframe(timeframe: str, one: Mapping[str, Any]) -> TimeframeInfo:
         if not _FILE_NAME.fullmatch(name) or not 0 <= size <= FILE_BYTES_MAX or not _SHA256.fullmatch(sha256):
             raise ValueError(f"file {name!r}")
         files[name] = KeptFile(size, sha256)
+    trained_in = _typed(one["trained_in"], str)
+    if not _VERSION.fullmatch(trained_in):
+        raise ValueError(f"version {trained_in!r}")
     return TimeframeInfo(
         symbols=tuple(_typed(symbol, str) for symbol in _typed(one["symbols"], list)),
         trained_from=_moment(one["trained_from"]),
@@ -536,7 +550,7 @@ def _timeframe(timeframe: str, one: Mapping[str, Any]) -> TimeframeInfo:
         sample_size=_typed(one["sample_size"], int),
         feature_names=tuple(_typed(name, str) for name in _typed(one["feature_names"], list)),
         metrics={name: float(value) for name, value in one["metrics"].items()},
-        trained_in=_typed(one["trained_in"], str),
+        trained_in=trained_in,
         trained_at=_moment(one["trained_at"]),
         files=files,
     )

@@ -102,6 +102,13 @@ class Series:
         """The close of the last candle. Raises IndexError where there is none."""
         return from_milliseconds(int(self.open_time[-1]) + HOUR_MS)
 
+    def is_same_as(self, other: Series) -> bool:
+        """Whether both say the same of the same hours."""
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name))
+            for name in ("open_time", "open", "high", "low", "close", "volume", "missing")
+        )
+
     def until(self, count: int) -> Series:
         """The first `count` hours."""
         return self._cut(slice(0, count))

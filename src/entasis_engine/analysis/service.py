@@ -11,6 +11,7 @@ from entasis_engine.analysis.accuracies import Accuracies
 from entasis_engine.analysis.analyst import Analyst
 from entasis_engine.analysis.forecasting import MODELS, TIMEFRAMES
 from entasis_engine.analysis.portfolio import PortfolioAnalyst
+from entasis_engine.analysis.records import PredictionsUnavailableError
 from entasis_engine.analysis.shelf import Shelf
 from entasis_engine.calls import Call
 from entasis_engine.errors import EntasisError
@@ -65,9 +66,12 @@ class AnalysisService:
         response = pb.GetAccuracyResponse(symbol=instrument.symbol, timestamp=timestamp(now))
         for timeframe in [request.timeframe] if request.timeframe else TIMEFRAMES:
             for model in [request.model] if request.model else MODELS:
-                found = await self._accuracies.of(
-                    instrument.symbol, timeframe, model, days=request.days or DAYS_DEFAULT, now=now
-                )
+                try:
+                    found = await self._accuracies.of(
+                        instrument.symbol, timeframe, model, days=request.days or DAYS_DEFAULT, now=now
+                    )
+                except PredictionsUnavailableError:
+                    raise EntasisError("UNAVAILABLE") from None
                 response.accuracies.append(wire.accuracy(found, instrument))
         return response
 

@@ -13,6 +13,7 @@ class InUse(NamedTuple):
     """What forecasts of one horizon are made with."""
 
     version: str
+    """That it was trained for; later ones may have taken it over."""
     trained: Trained
 
 
@@ -20,26 +21,28 @@ class Shelf:
     """Swapped whole: whoever asks gets one version or the next, never parts of both.
 
     Args:
-        absence: says why there is no model for a timeframe.
+        absence: says why there is no model for a timeframe, to whoever asks for a symbol.
     """
 
-    def __init__(self, absence: Callable[[str], EntasisError]) -> None:
+    def __init__(self, absence: Callable[[str, str], EntasisError]) -> None:
         self._in_use: Mapping[str, InUse] = {}
         self._absence = absence
 
-    def put(self, version: str, trained: Mapping[str, Trained]) -> None:
-        """Use a version from now on. A timeframe that it lacks has no model any more."""
-        self._in_use = {timeframe: InUse(version, one) for timeframe, one in trained.items()}
+    def put(self, models: Mapping[str, InUse]) -> None:
+        """Use these from now on. A timeframe that they lack has no model any more; where the version of one is that in
+        use already, the models stay the same objects.
+        """
+        before = self._in_use
+        self._in_use = {
+            timeframe: before[timeframe] if timeframe in before and before[timeframe].version == one.version else one
+            for timeframe, one in models.items()
+        }
 
-    def clear(self) -> None:
-        """Use none."""
-        self._in_use = {}
-
-    def require(self, timeframe: str) -> InUse:
-        """The model of a timeframe. Raises AI_001 where there is none."""
+    def require(self, timeframe: str, symbol: str) -> InUse:
+        """The model of a timeframe. Raises AI_001, or AI_002 for want of history, where there is none."""
         found = self._in_use.get(timeframe)
         if found is None:
-            raise self._absence(timeframe)
+            raise self._absence(timeframe, symbol)
         return found
 
     @property

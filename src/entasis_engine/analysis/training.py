@@ -6,7 +6,8 @@ standard output. As soon as a timeframe is done it is kept as a new version, whi
 has for the others: so the first forecasts are served before the last are trained, and still every version is whole, one
 checksummed folder that a reader takes or leaves. Versions by timeframe would have saved the copy of a few megabytes,
 and cost every reader the question which of them belong together. Those between are marked as not complete, and removed
-once the last one is there.
+as soon as they are not in use: at the end of the training, and where it was killed at the beginning of the next, so
+that one that fails again and again leaves no more than one of them.
 
 The child ends with the parent: its standard input is a pipe to it, and where that ends the child exits, in the middle
 of whatever it does; the registry bears that. A lock in the folder of the models, held by the child, lets only one
@@ -35,7 +36,7 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 import structlog
 
-from entasis_engine.analysis.registry import KEPT, Loaded, ModelError, Registry, Storable
+from entasis_engine.analysis.registry import KEPT, Loaded, ModelError, Registry, Storable, VersionInfo
 from entasis_engine.analysis.series import Series
 from entasis_engine.times import Clock, Monotonic, system_clock
 
@@ -56,6 +57,8 @@ PROGRESS_SECONDS = 0.2
 POLL_SECONDS = 30.0
 RETRY_SECONDS_MIN = 30.0
 RETRY_SECONDS_MAX = 900.0
+HISTORY_HOURS_MAX = 24
+"""The longest wait for missing history: it may come sooner than one candle an hour, from a fetch or a file."""
 GUESSED_SECONDS = 60.0
 """What a training takes, as long as none has shown it."""
 SHARE_TOLD_BY = 0.02
@@ -155,7 +158,10 @@ class Trainer:
             TrainingError: where anything else went wrong, the deadline included. Timeframes that were done are kept.
         """
         async with self._one_at_a_time:
-            folder = Path(tempfile.mkdtemp(prefix="entasis-training-"))  # for our user alone
+            try:
+                folder = Path(tempfile.mkdtemp(prefix="entasis-training-"))  # for our user alone
+            except OSError as error:
+                raise TrainingError(f"The training could not be started: {error.strerror or error}.") from error
             try:
                 job = {
                     "root": str(self._root.absolute()),
@@ -351,8 +357,14 @@ class TrainingState:
         self.last_error = str(error) if error is not None else ""
         self.short = error if isinstance(error, HistoryTooShortError) else None
 
+    def postpone(self, seconds: float) -> None:
+        """It did not come to a training, and that is no failure: the next try is after so many seconds."""
+        self.training, self.progress, self._next = False, None, self._monotonic() + seconds
+        self.last_error, self.short = "", None
+
 
 _Trained = TypeVar("_Trained", bound=Storable)
+_NONE_SEEN: Final = ""  # no version has that name
 
 
 async def train_forever(
@@ -363,6 +375,7 @@ async def train_forever(
     source: str,
     state: TrainingState,
     on_loaded: Callable[[Loaded[_Trained]], None],
+    on_looked: Callable[[], None] = lambda: None,
     retrain_after: timedelta,
     poll_seconds: float = POLL_SECONDS,
     retry_seconds: tuple[float, float] = (RETRY_SECONDS_MIN, RETRY_SECONDS_MAX),
@@ -372,24 +385,31 @@ async def train_forever(
     """Keep models of a source at hand until cancelled, which leaves no process behind.
 
     It loads the version in use, and each one that takes its place, whoever trained it: `entasis train` or another
-    engine too. Where there is none that is whole, or the newest is older than `retrain_after`, it trains.
+    engine too. Where it is not whole, lacks a timeframe, or has one that was trained `retrain_after` ago or before, it
+    trains. Whatever fails, it goes on.
 
     Args:
         trainer: None to train nothing, and only load what others have trained.
-        histories: gives what to learn from, as of now.
-        state: told of trainings.
+        histories: gives what to learn from, as of now; it may take its time.
+        state: told of trainings; its timeframes are those that a version should have.
         on_loaded: given every version to be served from now on, in the event loop.
+        on_looked: called once, after the first look, whether or not there was anything: what could be served at once,
+            `on_loaded` has been given by then.
         poll_seconds: how often to look for what others have trained.
         retry_seconds: the wait after a first failure, which doubles with each, and its limit.
     """
     loop: _Loop[_Trained] = _Loop(registry, histories, source, state, on_loaded, retrain_after, retry_seconds)
     running: asyncio.Task[None] | None = None
+    looked = False
     try:
         while True:
             if running is not None and running.done():  # before the look, which then sees what it has kept
                 await running
                 running = None
             await loop.look()
+            if not looked:
+                looked = True
+                on_looked()
             if trainer is not None and running is None and loop.is_due(clock()):
                 running = asyncio.create_task(loop.train(trainer, clock))
             pause = asyncio.ensure_future(sleep(poll_seconds))
@@ -429,53 +449,108 @@ class _Loop(Generic[_Trained]):
         self._on_loaded = on_loaded
         self._retrain_after = retrain_after
         self._retry_seconds = retry_seconds
-        self._seen: str | None = ""  # no version has that name
-        self._usable: Loaded[_Trained] | None = None
+        self._seen: str | None = _NONE_SEEN
+        self._served = ""
+        """The version given last."""
+        self._usable: VersionInfo | None = None
+        self._fault = ""
+        """What was wrong at the last look; each fault is logged once, not with every look."""
         self._failures = 0
         self._not_before: datetime | None = None
+        self._skipped: list[int] = []
+        """Hours that timeframes lack which the training that runs has skipped."""
+        self._want = ""
+        """The want of history that was logged last."""
+        self._grown = 0
+        """Hours of history from which on it may be long enough."""
+        self._grown_at: datetime | None = None
+        """When it will have become as long by itself."""
 
     async def look(self) -> None:
-        """Load the version in use, where it is another than the last one seen."""
+        """Load the version in use, where it is another than the last one that was loaded well."""
+        try:
+            await self._look()
+        except Exception as error:  # no file or thread to be had for a moment: the next look may be luckier
+            if self._is_new(repr(error)):
+                log.error("analysis.look_failed", source=self._source, reason=str(error), exc_info=error)
+
+    async def _look(self) -> None:
         try:
             current = await asyncio.to_thread(self._registry.current, self._source)
-        except ModelError as error:
-            current = str(error)
-        if current == self._seen:
-            return
-        self._seen = current
+        except ModelError:
+            current = _NONE_SEEN  # what is wrong with the pointer, loading says
+        else:
+            if current == self._seen:
+                return
         try:
             loaded, faults = await asyncio.to_thread(self._registry.load_newest_usable, self._source)
         except ModelError as error:
             self._usable = None
-            log.warning("analysis.no_models", source=self._source, reason=str(error))
+            if self._is_new(str(error)):
+                log.warning("analysis.no_models", source=self._source, reason=str(error))
             return
-        for fault in faults:
-            log.error("analysis.model_damaged", source=self._source, reason=fault, in_its_place=loaded.version)
-        # One that stands in for a damaged one is served, but does not spare the training.
-        self._usable = None if faults else loaded
-        self._on_loaded(loaded)
-        log.info("analysis.models_loaded", source=self._source, version=loaded.version)
+        if loaded.version != self._served:
+            self._on_loaded(loaded)
+            self._served = loaded.version
+            log.info("analysis.models_loaded", source=self._source, version=loaded.version)
+        if self._is_new("\n".join(faults)):
+            for fault in faults:
+                log.error("analysis.model_damaged", source=self._source, reason=fault, in_its_place=loaded.version)
+        # One that stands in for a damaged one is served, but spares neither the training nor the next look: what could
+        # not be read may be there again.
+        self._usable = None if faults else loaded.info
+        self._seen = _NONE_SEEN if faults else current
+
+    def _is_new(self, fault: str) -> bool:
+        before, self._fault = self._fault, fault
+        return fault not in ("", before)
 
     def is_due(self, now: datetime) -> bool:
-        if self._not_before is not None and now < self._not_before:
+        """Whether to train now. Where nothing is lacking, failures of before are forgotten: someone has trained."""
+        if not self._is_lacking(now):
+            self._failures, self._not_before = 0, None
+            if self._state.last_error:
+                self._state.end()
             return False
+        return self._not_before is None or now >= self._not_before
+
+    def _is_lacking(self, now: datetime) -> bool:
+        """Whether what is in use is broken off, old, or without one of the timeframes; each has an age of its own,
+        since those that a training did not change were carried over."""
         usable = self._usable
-        return usable is None or not usable.info.complete or now - usable.info.created_at >= self._retrain_after
+        if usable is None or not usable.complete:
+            return True
+        found = [usable.timeframes.get(timeframe) for timeframe in self._state.timeframes]
+        return any(one is None or now - one.trained_at >= self._retrain_after for one in found)
 
     async def train(self, trainer: Trainer, clock: Clock) -> None:
-        self._state.begin()
+        self._skipped = []
         try:
-            version = await trainer.train(await self._histories(), self._source, self._on_progress)
-        except TrainingBusyError as error:
-            self._postpone(error, self._retry_seconds[0], clock())  # no failure: the other one's version will do
+            histories = await self._histories()  # which may take minutes after a start: no part of the training's time
+            longest = max((len(one) for one in histories.values()), default=0)
+            if self._grown_at is not None and clock() < self._grown_at and longest < self._grown:
+                self._look_for_history(clock())
+                return
+            self._grown_at = None
+            self._state.begin()
+            version = await trainer.train(histories, self._source, self._on_progress)
+        except TrainingBusyError:  # no failure: the other one's version will do
+            seconds = self._retry_seconds[0]
+            self._not_before = clock() + timedelta(seconds=seconds)
+            self._state.postpone(seconds)
             log.info("analysis.training_busy", source=self._source)
+        except HistoryTooShortError as error:
+            seconds = self._until_grown(error.needed - error.given, str(error))
+            self._postpone(error, seconds, clock())
+            # It need not come hour by hour: an exchange that was out of reach gives years of it at once.
+            self._grown = longest + max(1, error.needed - error.given)
+            self._grown_at = self._not_before
+            self._look_for_history(clock())
         except asyncio.CancelledError:
             self._state.training = False
             raise
         except Exception as error:  # whatever it was, the loop goes on, and the log tells
-            self._failures += 1
-            shortest, longest = self._retry_seconds
-            wait = min(longest, shortest * 2 ** min(self._failures - 1, 30))
+            wait = self._longer_wait()
             self._postpone(error, wait, clock())
             expected = isinstance(error, TrainingError)
             log.error(
@@ -487,11 +562,36 @@ class _Loop(Generic[_Trained]):
                 exc_info=None if expected else error,
             )
         else:
-            self._failures, self._not_before = 0, None
             self._state.end()
             log.info("analysis.trained", source=self._source, version=version)
+            # It counts as a success once it is seen in use: models that cannot be read must not be made without pause.
+            if self._skipped:
+                seconds = self._until_grown(min(self._skipped), f"{len(self._skipped)} timeframes were skipped.")
+            else:
+                seconds = self._longer_wait()
+            self._not_before = clock() + timedelta(seconds=seconds)
         finally:
             self.nudged.set()
+
+    def _longer_wait(self) -> float:
+        """Seconds until the next try, twice as many with each."""
+        self._failures += 1
+        shortest, longest = self._retry_seconds
+        return min(longest, shortest * 2.0 ** min(self._failures - 1, 30))
+
+    def _look_for_history(self, now: datetime) -> None:
+        """Ask for histories again before long, and begin no training unless they have grown."""
+        assert self._grown_at is not None  # noqa: S101 - there is a want
+        self._not_before = min(self._grown_at, now + timedelta(seconds=self._retry_seconds[1]))
+
+    def _until_grown(self, hours: int, want: str) -> float:
+        """Seconds until a history that lacks so many hours may be long enough: that it is not yet is no failure."""
+        self._failures = 0
+        hours = min(HISTORY_HOURS_MAX, max(1, hours))
+        if want != self._want:
+            self._want = want
+            log.warning("analysis.history_too_short", source=self._source, reason=want, retry_after_hours=hours)
+        return hours * 3600.0
 
     def _postpone(self, error: Exception, seconds: float, now: datetime) -> None:
         self._not_before = now + timedelta(seconds=seconds)
@@ -499,6 +599,9 @@ class _Loop(Generic[_Trained]):
 
     def _on_progress(self, progress: Progress) -> None:
         self._state.advance(progress)
+        if progress.skipped is not None:
+            needed, given = progress.skipped
+            self._skipped.append(needed - given)
         if progress.version:
             self.nudged.set()
 
@@ -536,10 +639,13 @@ def run(folder: Path, models: Models[Any], clock: Clock = system_clock) -> int:
         if not alone:
             tell(event="end", busy=True)
             return 1
+        _prune(registry, job["keep"])  # what one that was killed has left
         try:
             outcome = _train(job, histories, models, registry, clock, tell)
         except ModelError as error:
             outcome = {"problem": str(error)}
+        finally:
+            _prune(registry, job["keep"])
         tell(event="end", **outcome)
         return 0 if "version" in outcome else 1
 
@@ -579,8 +685,15 @@ def _train(
         return {"short": min(short)} if short else {"problem": f"there is no timeframe {job['timeframes']}"}
     if not whole:  # the last timeframe was skipped
         version = registry.save({}, source=job["source"], now=clock(), carry_over=True)
-    registry.prune(job["keep"])
     return {"version": version}
+
+
+def _prune(registry: Registry[Any], keep: int) -> None:
+    """Remove old versions and those between. Where that fails nothing is lost, and the training matters more."""
+    try:
+        registry.prune(keep)
+    except ModelError:
+        traceback.print_exc()
 
 
 class _Paced:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 
 from entasis.analysis.v1 import analysis_pb2 as pb
 from entasis_engine.analysis.accuracy import Accuracy
@@ -18,6 +18,8 @@ from entasis_engine.exchanges.feed import Instrument
 from entasis_engine.portfolio.margin import Side
 from entasis_engine.portfolio.positions import Position
 from entasis_engine.protobuf import timestamp
+
+_WIDE = Context(prec=1000, Emin=-10_000, Emax=10_000)  # as wide as any binary float
 
 DIGITS_MIN = 4
 """Significant digits of an estimate at least, so that the risk of a very cheap coin is not 0."""
@@ -43,11 +45,15 @@ def above(price: float, instrument: Instrument) -> Decimal:
     return on_tick(price, instrument, ROUND_CEILING)
 
 
-def estimate(value: float, scale: int) -> str:
-    """An estimate with `scale` digits after the point, or as many more as `DIGITS_MIN` significant ones need."""
-    exact = Decimal(value)
-    digits = scale if exact.is_zero() else max(scale, DIGITS_MIN - 1 - exact.adjusted())
-    return at_scale(round(exact, digits), scale)
+def estimate(value: float, scale: int, whole: float | None = None) -> str:
+    """An estimate with `scale` digits after the point, or as many more as `DIGITS_MIN` significant ones need.
+
+    Args:
+        whole: what it is a part of, where it is one: the digits are then those of the whole.
+    """
+    size = Decimal(value if whole is None else whole)
+    digits = scale if size.is_zero() else max(scale, DIGITS_MIN - 1 - size.adjusted())
+    return at_scale(_WIDE.quantize(Decimal(value), Decimal(1).scaleb(-digits)), scale)
 
 
 def prediction(made: Prediction, instrument: Instrument, cutoff: datetime, now: datetime) -> pb.GetPredictionResponse:
@@ -124,8 +130,8 @@ def currency_risk(
             type=held.side.value,
             size=plain(held.size),
             notional=at_scale(notional, MONEY_SCALE),
-            var_contribution=estimate(part.value_at_risk, MONEY_SCALE),
-            expected_shortfall_contribution=estimate(part.expected_shortfall, MONEY_SCALE),
+            var_contribution=estimate(part.value_at_risk, MONEY_SCALE, found.value_at_risk),
+            expected_shortfall_contribution=estimate(part.expected_shortfall, MONEY_SCALE, found.expected_shortfall),
         )
     message.net_notional, message.gross_notional = at_scale(net, MONEY_SCALE), at_scale(gross, MONEY_SCALE)
     return message

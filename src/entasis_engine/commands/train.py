@@ -32,7 +32,6 @@ screen = Console(stderr=True, highlight=False)
 
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
 CANDLES_FORM = "SYMBOL=FILE, such as BTC-USDT=btcusdt-1h.csv.gz"
-SECONDS_UNTIL_SERVED = 30
 ROWS_AT_ONCE = 5000
 FUTURE_MAX = timedelta(days=36_500)
 """A simulated market may run ahead of the clock."""
@@ -43,7 +42,8 @@ def train(
         list[str] | None,
         typer.Option(
             help="Learn from a file of hourly candles, in place of stored history: CSV, gzipped or not, with the "
-            "columns open_time, open, high, low, close and volume. Repeat for several.",
+            "columns open_time, open, high, low, close and volume. Repeat for several; where those of one symbol "
+            "overlap, the later one given counts.",
             metavar="SYMBOL=FILE",
         ),
     ] = None,
@@ -70,7 +70,7 @@ def train(
     """Train the models that forecast, and put them to use.
 
     It learns from the history that the engine keeps, and needs no engine to be stopped: one that runs serves the new
-    models within a minute. To learn from files:
+    models soon (ENTASIS_MODELS_POLL_SECONDS). To learn from files:
 
     `entasis train --candles BTC-USDT=btcusdt-1h.csv.gz --candles ETH-USDT=ethusdt-1h.csv.gz`
     """
@@ -95,8 +95,8 @@ def train(
         _print_metrics(listed.info)
         _tell("[dim]Errors are of forecasts out of sample, relative to the random walk: below 1 is better.[/]")
     _tell(
-        f"Version [bold]{version}[/] is in use for the history of {escape(market)}; a running engine serves it "
-        f"within {SECONDS_UNTIL_SERVED} seconds."
+        f"Version [bold]{version}[/] is in use for the history of {escape(market)}; a running engine serves it soon "
+        "(ENTASIS_MODELS_POLL_SECONDS)."
     )
 
 
@@ -190,8 +190,8 @@ def _of_files(files: Mapping[str, Sequence[Path]]) -> dict[str, Series]:
                 found.extend(read_candles(name))
             except FeedError as error:
                 _refuse(f"{error}")
-        # Files may overlap; of two candles of one hour the first one given counts.
-        whole = {candle.open_time: candle for candle in reversed(found)}
+        # Files may overlap; of two candles of one hour the later one given counts, as the evaluation has it.
+        whole = {candle.open_time: candle for candle in found}
         histories[symbol] = _series(
             symbol, [whole[moment] for moment in sorted(whole)], "Give hourly candles, as exchanges keep them."
         )
@@ -337,6 +337,7 @@ def _as_json(listed: Listed, *, in_use: bool) -> dict[str, Any]:
                 "symbols": list(one.symbols),
                 "trained_from": isoformat(one.trained_from),
                 "cutoff": isoformat(one.cutoff),
+                "trained_in": one.trained_in,
                 "trained_at": isoformat(one.trained_at),
                 "sample_size": one.sample_size,
                 "metrics": dict(one.metrics),

@@ -12,6 +12,7 @@ it the first time.
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -220,7 +221,8 @@ class Desk:
         self._group_commands_max = group_commands_max
         self._sleep = sleep
         self._queue: asyncio.Queue[_Asked] = asyncio.Queue(queue_commands_max)
-        metrics.QUEUE_COMMANDS.set_function(self._queue.qsize)
+        queue = weakref.ref(self._queue)  # the metric lives longer than the desk, and must not keep what waited there
+        metrics.QUEUE_COMMANDS.set_function(lambda: one.qsize() if (one := queue()) is not None else 0)
         self._ended = False
         # Owners that are known to have had their money, longest known first.
         self._funded: dict[str, None] = {}
@@ -260,7 +262,6 @@ class Desk:
                 while len(group) < self._group_commands_max and not self._queue.empty():
                     group.append(self._queue.get_nowait())
                 if group := [asked for asked in group if not asked.answer.done()]:
-                    metrics.GROUP_COMMANDS.observe(len(group))
                     await self._execute_to_the_end(group)
         finally:
             self._ended = True
@@ -328,6 +329,7 @@ class Desk:
             log.error("ledger.command_failed", command=type(group[0].command).__name__, exc_info=error)
             group[0].fail(error)
         else:
+            metrics.GROUP_COMMANDS.observe(len(group))
             self._remember(group)
             for asked in group:
                 asked.tell()

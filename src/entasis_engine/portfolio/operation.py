@@ -106,7 +106,10 @@ def _mark(hub: Hub, symbol: str) -> Decimal:
 
 
 def check_margin_rate(instruments: Iterable[Instrument], rate: Decimal) -> None:
-    """Whether a position at the highest leverage is not liquidated as soon as it is opened. Raises `MarginRateError`.
+    """Whether a position at the highest leverage has more margin than it must keep. Raises `MarginRateError`.
+
+    That is so at the price that it is filled at. Where the book fills it worse than the mark, it has lost the
+    difference from the beginning, and may be liquidated at once.
 
     Args:
         rate: maintenance margin, as a share of the entry notional.

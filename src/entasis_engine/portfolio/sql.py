@@ -53,6 +53,8 @@ from entasis_engine.portfolio.store import (
     Page,
     Place,
     Record,
+    State,
+    TooManyTradedError,
     Trade,
     Work,
     page_of,
@@ -69,6 +71,8 @@ RETRY_SECONDS_MAX = 0.05
 """Of the first wait; each further one may be twice as long."""
 AUDIT_ROWS = 1000
 """Read at a time."""
+NAMED_ROWS = 500
+"""Positions read at a time, where they are named."""
 
 # SQLSTATEs of transactions that were undone though nothing was wrong with them: serialization failure, deadlock.
 _TRANSIENT_STATES = {"40001", "40P01"}
@@ -265,6 +269,7 @@ _RECORDS = _table("idempotency")
 _IS_OPEN = text("status = 'open'")
 _IS_OF_OWNER = text(_OWNERS_KINDS)
 
+_STATES = select(_POSITIONS.c.id, _POSITIONS.c.owner, _POSITIONS.c.size, _POSITIONS.c.status, _POSITIONS.c.close_time)
 _FUND = update(_OWNERS).where(_OWNERS.c.id == bindparam("owner")).values(fund_time=bindparam("fund_time"))
 _CHANGED = [column for column in _POSITIONS.c if column.name not in {"id", "owner", "symbol", "side", "open_time"}]
 _CHANGE_POSITION = (
@@ -444,15 +449,38 @@ class SqlStore:
             statement = statement.where(_POSITIONS.c.owner == owner)
         return [_position(row) for row in await self._read(_in_order(statement))]
 
-    async def traded_since(self, owners: Collection[str], since: datetime) -> list[Position]:
+    async def open_states(self, owners: Collection[str]) -> list[State]:
+        if not owners:
+            return []
+        asked = _STATES.where(_POSITIONS.c.owner.in_(_padded(owners)), _IS_OPEN)
+        return [_state(row) for row in await self._read(asked)]
+
+    async def named(self, position_ids: Collection[str]) -> list[Position]:
+        found: list[Position] = []
+        names = list(position_ids)
+        for start in range(0, len(names), NAMED_ROWS):
+            asked = select(_POSITIONS).where(_POSITIONS.c.id.in_(_padded(names[start : start + NAMED_ROWS])))
+            found += [_position(row) for row in await self._read(asked)]
+        return sorted(found, key=place_of_position)
+
+    async def traded_since(
+        self,
+        owners: Collection[str],
+        since: datetime,
+        *,
+        is_news: Callable[[State], bool] = lambda _: True,
+        states_max: int | None = None,
+    ) -> list[Position]:
         if not owners:
             return []
         traded = select(_TRADES.c.position_id).where(
             _TRADES.c.owner.in_(_padded(owners)), _TRADES.c.create_time >= since
         )
-        return [
-            _position(row) for row in await self._read(_in_order(select(_POSITIONS).where(_POSITIONS.c.id.in_(traded))))
-        ]
+        asked = _STATES.where(_POSITIONS.c.id.in_(traded))
+        rows = await self._read(asked if states_max is None else asked.limit(states_max + 1))
+        if states_max is not None and len(rows) > states_max:
+            raise TooManyTradedError
+        return await self.named([one.id for one in map(_state, rows) if is_news(one)])
 
     async def trades(
         self, owner: str, page_size: int, page_token: str = "", *, position_id: str | None = None
@@ -660,6 +688,10 @@ def _position(row: Any) -> Position:
         status=Status(row.status),
         close_time=row.close_time,
     )
+
+
+def _state(row: Any) -> State:
+    return State(row.id, row.owner, row.size, Status(row.status), row.close_time)
 
 
 def _position_values(position: Position) -> dict[str, Any]:

@@ -34,6 +34,10 @@ class LedgerUnavailableError(Exception):
     """
 
 
+class TooManyTradedError(Exception):
+    """More positions were traded than whoever asked wants to hear of."""
+
+
 class PageTokenError(Exception):
     """A page token that no page has given."""
 
@@ -105,6 +109,17 @@ class Held:
     @property
     def quote_currency(self) -> str:
         return self.symbol.partition("-")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How far a position has gone: what tells whether there is news of it, a small part of the whole."""
+
+    id: str
+    owner: str
+    size: Decimal
+    status: Status
+    close_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +237,26 @@ class LedgerStore(Protocol):
     async def open_positions(self, owner: str | None = None) -> list[Position]:
         """The open positions of an owner, or of all, in the order they were opened."""
 
-    async def traded_since(self, owners: Collection[str], since: datetime) -> list[Position]:
+    async def open_states(self, owners: Collection[str]) -> list[State]:
+        """What is open of some owners, in no order."""
+
+    async def named(self, position_ids: Collection[str]) -> list[Position]:
+        """These positions, whoever has them, in the order they were opened; without those that there are not."""
+
+    async def traded_since(
+        self,
+        owners: Collection[str],
+        since: datetime,
+        *,
+        is_news: Callable[[State], bool] = lambda _: True,
+        states_max: int | None = None,
+    ) -> list[Position]:
         """The positions of some owners that were opened, closed in whole or part, or liquidated at `since` or later,
-        as they are now.
+        as they are now, in the order they were opened.
+
+        Args:
+            is_news: whether a position is wanted; the others are not read whole.
+            states_max: `TooManyTradedError` is raised where more positions were traded.
         """
 
     async def trades(
@@ -267,6 +299,10 @@ def place_in(page_token: str) -> Place | None:
     if place[0] < EPOCH or not name.isprintable() or not 0 <= place[2] < 2**31:
         raise PageTokenError
     return place
+
+
+def state_of(position: Position) -> State:
+    return State(position.id, position.owner, position.size, position.status, position.close_time)
 
 
 def place_of_position(position: Position) -> Place:
@@ -451,9 +487,26 @@ class MemoryStore:
         found = (one for one in self._positions.values() if one.status is Status.OPEN and owner in {None, one.owner})
         return sorted(found, key=place_of_position)
 
-    async def traded_since(self, owners: Collection[str], since: datetime) -> list[Position]:
+    async def open_states(self, owners: Collection[str]) -> list[State]:
+        return [state_of(one) for one in self._positions.values() if one.status is Status.OPEN and one.owner in owners]
+
+    async def named(self, position_ids: Collection[str]) -> list[Position]:
+        found = (self._positions[name] for name in self._positions.keys() & set(position_ids))
+        return sorted(found, key=place_of_position)
+
+    async def traded_since(
+        self,
+        owners: Collection[str],
+        since: datetime,
+        *,
+        is_news: Callable[[State], bool] = lambda _: True,
+        states_max: int | None = None,
+    ) -> list[Position]:
         traded = {one.position_id for one in self._trades.values() if one.owner in owners and one.time >= since}
-        return sorted((self._positions[position_id] for position_id in traded), key=place_of_position)
+        if states_max is not None and len(traded) > states_max:
+            raise TooManyTradedError
+        found = (self._positions[position_id] for position_id in traded)
+        return sorted((one for one in found if is_news(state_of(one))), key=place_of_position)
 
     async def trades(
         self, owner: str, page_size: int, page_token: str = "", *, position_id: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +14,7 @@ from sqlmodel import Field, SQLModel
 from entasis_engine.exchanges.feed import Candle, Interval
 from entasis_engine.storage.columns import ExactDecimal, UtcMilliseconds
 from entasis_engine.storage.database import Database
+from entasis_engine.storage.writes import finished
 
 
 class CandleRow(SQLModel, table=True):
@@ -60,14 +60,7 @@ class CandleStore:
             }
             for symbol, interval, candle in candles
         ]
-        # A write, once begun, is finished: a cancelled one would leave its connection, and so the database, locked.
-        writing = asyncio.ensure_future(self._insert(rows))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing])
-            writing.exception()  # whoever cancels is told nothing else, even if the write failed
-            raise
+        await finished(self._insert(rows))
 
     async def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
         async with self._database.writer.begin() as connection:

@@ -29,6 +29,8 @@ except ImportError:  # on Windows, where one engine a file is up to the operator
 READERS_MAX = 4
 BUSY_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
+READ_TIMEOUT_SECONDS = 10.0
+"""Of one statement that reads on PostgreSQL; a server that says nothing any more holds its callers no longer."""
 
 # Of the ledger's writer on PostgreSQL. An engine that stops in mid-transaction, or a network that goes, must not hold
 # the locks of its owners for ever.
@@ -171,7 +173,9 @@ async def _opened_server(url: URL) -> AsyncIterator[Database]:
             cause = getattr(error, "orig", None) or error
             reason = str(getattr(cause, "__cause__", None) or cause) or type(cause).__name__
             raise DatabaseError(f"Cannot open {named}: {reason}. See ENTASIS_LEDGER_URL.") from error
-        reader = _server_connections(url, at_most=READERS_MAX, default_transaction_read_only="on")
+        reader = _server_connections(
+            url, at_most=READERS_MAX, command_timeout=READ_TIMEOUT_SECONDS, default_transaction_read_only="on"
+        )
         async with _disposing(reader):
             yield Database(writer, reader)
 
@@ -226,12 +230,21 @@ def _connections(database: str, *, at_most: int, **query: str) -> AsyncEngine:
     )
 
 
-def _server_connections(url: URL, *, at_most: int, **server_settings: str) -> AsyncEngine:
+def _server_connections(
+    url: URL, *, at_most: int, command_timeout: float | None = None, **server_settings: str
+) -> AsyncEngine:
+    """Connections to PostgreSQL. Where a statement takes longer than `command_timeout` seconds, it raises
+    `TimeoutError`, which is among `UNREACHABLE`.
+    """
     return create_async_engine(
         url,
         pool_size=at_most,
         max_overflow=0,
-        connect_args={"timeout": CONNECT_TIMEOUT_SECONDS, "server_settings": server_settings},
+        connect_args={
+            "timeout": CONNECT_TIMEOUT_SECONDS,
+            "command_timeout": command_timeout,
+            "server_settings": server_settings,
+        },
         hide_parameters=True,  # of statements, in errors: they tell what owners have
     )
 

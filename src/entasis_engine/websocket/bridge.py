@@ -63,6 +63,8 @@ class Bridge:
         self._origins = handshake.allowed_origins(settings)
         self._sockets: set[Connection] = set()
         """Every socket, those too that have not finished their handshake."""
+        self._moving: set[Client] = set()
+        """Those whose positions are about to be read by other credentials."""
         self._addresses: Counter[str] = Counter()
         """How many of them each address has; an IPv6 network of one customer counts as one."""
         self.clients = 0
@@ -316,17 +318,20 @@ class Bridge:
         name, address = connection.held
         refusal: EntasisError | status_pb2.Status | None = None
         topic: Topic | None = None
+        old = client.subscriptions[stream].topic
+        self._moving.add(client)
         try:
-            topic = self._upstreams.hold(stream._replace(session=name, address=address))
-            await self._upstreams.settled([topic])
-            refusal = topic.refusal
-        except EntasisError as error:
-            refusal = error
-        try:
-            subscription = client.subscriptions.get(stream)
-            if client.gone or subscription is None:
+            try:
+                topic = self._upstreams.hold(stream._replace(session=name, address=address), instead_of=old)
+                await self._upstreams.settled([topic])
+                refusal = topic.refusal
+            except EntasisError as error:
+                refusal = error
+            if client.gone:
                 return
-            self._leave(client, subscription.topic)
+            # The engine may have ended the old stream meanwhile. The client has not: its next command waits for this.
+            if stream in client.subscriptions:
+                self._leave(client, old)
             if topic is None or refusal is not None:
                 _tell(client, _lost(stream, refusal or EntasisError("UNAVAILABLE"), client))
                 return
@@ -334,6 +339,7 @@ class Bridge:
             if opening:
                 client.send([opening])
         finally:
+            self._moving.discard(client)
             if topic is not None:
                 self._upstreams.release(topic)
 
@@ -456,7 +462,9 @@ class Bridge:
         """The engine took the stream at first, or seemed to, and refuses it now."""
         for client in list(topic.subscriptions):
             self._fanout.detach(client, topic)
-            _tell(client, _lost(topic.stream, status, client))
+            # Whose new credentials are being tried is told what comes of that.
+            if client not in self._moving:
+                _tell(client, _lost(topic.stream, status, client))
 
 
 def _lost(stream: Stream, problem: EntasisError | status_pb2.Status, client: Client) -> bytes:

@@ -14,15 +14,19 @@ class Limits:
     ring_frames_max: int = 1024
     """Messages kept per market stream for `resume`: as many as the engine keeps."""
     ring_frames_max_replaced: int = 64
-    """Messages kept per book or candle stream, where each replaces the one before and none can be asked for again."""
+    """Messages kept per stream of books, candles or positions, where none can be asked for again."""
     linger_seconds: float = 30.0
     """How long a stream stays open after its last client left, so that a client that reconnects can resume."""
     topics_max: int = 800
     """Streams open to the engine, which takes 1000 on one connection."""
     positions_topics_max: int = 500
     """Those of them that are somebody's positions, so that they leave room for the market's."""
-    ended_positions_max: int = 1000
-    """Positions that ended, kept per account for clients that fell behind; beyond it they get a snapshot."""
+    positions_topics_per_account_max: int = 10
+    """Those of them that are one account's, whose every token and address has its own: so that few accounts cannot
+    take them all.
+    """
+    ended_positions_max: int = 100
+    """Positions that ended, kept per stream for clients that fell behind; beyond it they get a snapshot."""
     other_depths_max: int = 8
     """Order book depths of one symbol open at once, beside the usual ones."""
     unnoted_max: int = 10_000
@@ -36,10 +40,14 @@ class Limits:
     housekeeping_seconds: float = 0.5
     """Pause between looks at every socket: whether its time is over, it takes nothing, or a heartbeat is due."""
     refusal_seconds: float = 0.1
-    """How long after its headers a stream may still turn out to be refused; then it counts as open."""
+    """How long after its headers a market stream may still turn out to be refused; then it counts as open. Positions
+    begin with a snapshot, which is waited for.
+    """
     retry_seconds_min: float = 0.1
     """First pause before a lost stream is opened again; it doubles each time."""
     retry_seconds_max: float = 5.0
+    retry_told_seconds_max: float = 60.0
+    """The longest pause that the engine's `retry_delay` can ask for."""
     controls_max: int = 1000
     """Answers and errors kept for a client that does not read; one more and it is disconnected."""
     control_bytes_max: int = 1_048_576

@@ -35,6 +35,7 @@ SUBSCRIPTIONS_PER_CONNECTION = "subscriptions on one connection"
 SYMBOLS_PER_MESSAGE = "symbols in one message"
 MESSAGES_PER_SECOND = "messages per second"
 STREAMS_OPEN = "streams open at once"
+POSITIONS_OPEN = "streams of an account's positions at once"
 DEPTHS_ALWAYS_OPEN = (5, 10, 20, 50, 100)
 DEPTHS_OPEN = f"order book depths of a symbol at once, beside {', '.join(map(str, DEPTHS_ALWAYS_OPEN))}"
 CONNECTIONS_PER_ADDRESS = "connections from one address"
@@ -45,6 +46,7 @@ _KOREAN_WORDS: Mapping[str, str] = {
     SYMBOLS_PER_MESSAGE: "메시지당 심볼",
     MESSAGES_PER_SECOND: "초당 메시지",
     STREAMS_OPEN: "동시에 열린 스트림",
+    POSITIONS_OPEN: "계정당 동시 포지션 스트림",
     DEPTHS_OPEN: f"심볼별 동시 호가 깊이 ({', '.join(map(str, DEPTHS_ALWAYS_OPEN))} 제외)",
     CONNECTIONS_PER_ADDRESS: "주소당 연결",
 }
@@ -69,10 +71,14 @@ class Stream(NamedTuple):
     """Whence they are read: the engine looks at that, too."""
 
     @property
+    def account(self) -> str:
+        """Whose positions; empty where the channel is the same for everybody."""
+        return self.session.partition("|")[0]
+
+    @property
     def label(self) -> str:
         """What it is called in logs, which the session is not for."""
-        account = self.session.partition("|")[0]
-        return " ".join(str(part) for part in (*self[:4], account) if part)
+        return " ".join(str(part) for part in (*self[:4], self.account) if part)
 
 
 CREDENTIAL_PATTERN = r"^[!-~]+\Z"

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import structlog
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from entasis.market.v1 import market_pb2, market_pb2_grpc
@@ -44,12 +44,8 @@ _REFUSALS: Mapping[grpc.StatusCode, str] = {
     grpc.StatusCode.NOT_FOUND: "SYMBOL_UNKNOWN",
     grpc.StatusCode.INVALID_ARGUMENT: "SYMBOL_MALFORMED",
 }
-# Whoever reads positions may not, or not any more, or has too many streams: the client must do something about it.
-_POSITIONS_REFUSALS = {
-    grpc.StatusCode.UNAUTHENTICATED,
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-}
+# Whoever reads positions may not, or not any more: the client must do something about it.
+_POSITIONS_REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 _log = structlog.get_logger(__name__)
 
@@ -104,17 +100,18 @@ class Upstreams:
                         self._hung.add(call)
                         call.cancel()
 
-    def hold(self, stream: Stream, *, resume_after: int | None = None) -> Topic:
+    def hold(self, stream: Stream, *, resume_after: int | None = None, instead_of: Topic | None = None) -> Topic:
         """The topic of a stream, opened where it is not yet; `release` must follow.
 
         Args:
             resume_after: where a new topic had better begin, since its first client has everything up to there.
+            instead_of: what a client of it is about to leave for this one.
 
         Raises LIMIT_002 where too many streams are open.
         """
         topic = self._topics.get(stream)
         if topic is None:
-            self._require_room(stream)
+            self._require_room(stream, instead_of)
             topic = self._topics[stream] = self._new_topic(stream)
             metrics.TOPICS.inc()
             name = f"websocket topic {stream.label}"
@@ -126,19 +123,24 @@ class Upstreams:
 
     def _new_topic(self, stream: Stream) -> Topic:
         limits = self._limits
+        # Only prices can be resumed.
+        frames_max = limits.ring_frames_max if stream.channel == "market" else limits.ring_frames_max_replaced
         if stream.channel == "positions":
-            return PositionsTopic(stream, ring_frames_max=limits.ring_frames_max, ended_max=limits.ended_positions_max)
-        replaced = stream.channel != "market"
-        return Topic(stream, ring_frames_max=limits.ring_frames_max_replaced if replaced else limits.ring_frames_max)
+            return PositionsTopic(stream, ring_frames_max=frames_max, ended_max=limits.ended_positions_max)
+        return Topic(stream, ring_frames_max=frames_max)
 
-    def _require_room(self, stream: Stream) -> None:
+    def _require_room(self, stream: Stream, instead_of: Topic | None) -> None:
         """Each stream costs the engine an encoding at every change, so strangers may not open them without end."""
         if len(self._topics) >= self._limits.topics_max:
             raise protocol.too_many(self._limits.topics_max, protocol.STREAMS_OPEN)
         if stream.channel == "positions":
-            of_accounts = sum(open_stream.channel == "positions" for open_stream in self._topics)
-            if of_accounts >= self._limits.positions_topics_max:
+            accounts = [open_stream.account for open_stream in self._topics if open_stream.channel == "positions"]
+            if len(accounts) >= self._limits.positions_topics_max:
                 raise protocol.too_many(self._limits.positions_topics_max, protocol.STREAMS_OPEN)
+            # Renewed credentials must not cost a client its positions for the moment that it has both streams.
+            ending = instead_of is not None and not instead_of.holders and len(instead_of.subscriptions) == 1
+            if accounts.count(stream.account) - ending >= self._limits.positions_topics_per_account_max:
+                raise protocol.too_many(self._limits.positions_topics_per_account_max, protocol.POSITIONS_OPEN)
         if stream.channel == "orderbook" and stream.depth not in protocol.DEPTHS_ALWAYS_OPEN:
             others = sum(
                 open_stream.symbol == stream.symbol
@@ -194,13 +196,15 @@ class Upstreams:
         """Keep the topic's stream open until the topic ends or the engine refuses it."""
         attempts = 0
         while True:
+            told = 0.0
             try:
                 await self._read(topic, topic.seq or resume_after, patient=attempts > 0)
                 reason = "the engine ended the stream"
             except grpc.aio.AioRpcError as error:
-                if (refusal := _refusal(topic.stream, error)) is not None:
+                if (refusal := _refusal(topic, error)) is not None:
                     self._refuse(topic, refusal)
                     return
+                told = _retry_told(error)
                 reason = f"{error.code().name}: {error.details()}"
             except _HungError:
                 reason = "the engine does not answer"
@@ -211,7 +215,7 @@ class Upstreams:
             # A stream that had been open begins its pauses anew.
             attempts = 1 if topic.settled.is_set() and topic not in self._lost else attempts + 1
             self._lose(topic, reason)
-            await asyncio.sleep(self._pause(attempts))
+            await asyncio.sleep(self._pause(attempts, told))
 
     async def _read(self, topic: Topic, resume_after: int | None, *, patient: bool) -> None:
         """Open the stream once and read it to its end.
@@ -224,11 +228,13 @@ class Upstreams:
         first = asyncio.ensure_future(call.read())
         try:
             # A stream that is well sends headers at once, but so may one that is refused right after; and a stream
-            # that is well may have nothing to send for a while. Hence this short wait.
-            await call.initial_metadata()
-            await asyncio.wait([first], timeout=self._limits.refusal_seconds)
-            if not first.done():
-                self._opened(topic)
+            # that is well may have nothing to send for a while. Hence this short wait. Not for positions, which always
+            # begin with a snapshot: until it is there, a ledger may be failing slowly.
+            if topic.stream.channel != "positions":
+                await call.initial_metadata()
+                await asyncio.wait([first], timeout=self._limits.refusal_seconds)
+                if not first.done():
+                    self._opened(topic)
             response = await first
             while isinstance(response, _Response):  # it is `grpc.aio.EOF` at the end
                 self._opened(topic)
@@ -316,18 +322,39 @@ class Upstreams:
         self._end(topic)
         self._on_refused(topic, status)
 
-    def _pause(self, attempts: int) -> float:
+    def _pause(self, attempts: int, told: float) -> float:
+        """How long to wait before a stream is opened again.
+
+        Args:
+            told: seconds that the engine asks for; 0 where it does not say.
+        """
         longest = min(self._limits.retry_seconds_max, self._limits.retry_seconds_min * 2**attempts)
         # Full jitter, so that a thousand topics do not come back in one instant.
-        return random.uniform(self._limits.retry_seconds_min, longest)  # noqa: S311 - nothing secret
+        jitter = random.uniform(self._limits.retry_seconds_min, longest)  # noqa: S311 - nothing secret
+        return jitter + min(told, self._limits.retry_told_seconds_max)
 
 
-def _refusal(stream: Stream, error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
+def _refusal(topic: Topic, error: grpc.aio.AioRpcError) -> status_pb2.Status | None:
     """What the engine has against a stream; None where it may serve it later."""
+    status, code = status_in(error), error.code()
+    if code in _REFUSALS:
+        return status or EntasisError(_REFUSALS[code], symbol=topic.stream.symbol).status()
+    if topic.stream.channel != "positions":
+        return None
+    # A limit passes. Whoever was served before is served again then; whoever has just come had better be told.
+    passing = code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    return status if code in _POSITIONS_REFUSALS or (passing and topic.seq is None) else None
+
+
+def _retry_told(error: grpc.aio.AioRpcError) -> float:
+    """In how many seconds a caller beyond a limit may try again; 0 for any other error: an outage may end sooner."""
     status = status_in(error)
-    if error.code() in _REFUSALS:
-        return status or EntasisError(_REFUSALS[error.code()], symbol=stream.symbol).status()
-    return status if stream.channel == "positions" and error.code() in _POSITIONS_REFUSALS else None
+    if status is None or error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return 0.0
+    retry = error_details_pb2.RetryInfo()
+    if not any(detail.Unpack(retry) for detail in status.details):
+        return 0.0
+    return max(0.0, float(retry.retry_delay.ToMilliseconds()) / 1000)
 
 
 def _take_positions(topic: Topic, response: portfolio_pb2.StreamPositionsResponse) -> None:

@@ -19,6 +19,8 @@ from entasis_engine.errors import EntasisError, language_of
 
 START_MS = 1_711_013_400_123  # 2024-03-21T09:30:00.123Z
 LISTED = {"BTC-USDT", "ETH-USDT", "SOL-USDT"}
+SLOW_SECONDS = 0.03
+"""How long a slow failure takes."""
 
 
 async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -154,6 +156,10 @@ class FakePortfolio(portfolio_pb2_grpc.PortfolioServiceServicer):
         """Every stream that was ever asked for."""
         self.refusals: dict[str, EntasisError] = {}
         """Why streams of a session are refused, or end."""
+        self.slow_failure: EntasisError | None = None
+        """What every stream ends with that has sent its headers and, a while later, still no snapshot."""
+        self.hold_back: dict[str, asyncio.Event] = {}
+        """What the snapshot of a session's streams waits for."""
 
     async def StreamPositions(self, request: Any, context: Any) -> AsyncIterator[Any]:
         metadata = dict(context.invocation_metadata())
@@ -165,6 +171,13 @@ class FakePortfolio(portfolio_pb2_grpc.PortfolioServiceServicer):
         self.open.append(stream)
         try:
             await context.send_initial_metadata(())
+            if self.slow_failure is not None:
+                await asyncio.sleep(SLOW_SECONDS)  # the ledger's own timeout
+                await _abort(context, self.slow_failure)
+            if (event := self.hold_back.get(session)) is not None:
+                await event.wait()
+                if (refusal := self.refusals.get(session)) is not None:
+                    await _abort(context, refusal)
             held = self.held[session.partition("|")[0]].values()
             yield _update("snapshot", self.seq, *held)
             while True:
@@ -190,6 +203,17 @@ class FakePortfolio(portfolio_pb2_grpc.PortfolioServiceServicer):
             if stream.session.partition("|")[0] == account:
                 stream.responses.put_nowait(_update(event, self.seq, position))
         return self.seq
+
+    def cut(self, session: str) -> None:
+        """Streams of a session end as in an outage."""
+        for stream in self.open:
+            if stream.session == session:
+                stream.responses.put_nowait(EntasisError("UNAVAILABLE"))
+
+    def abort_held_back(self, session: str, refusal: EntasisError) -> None:
+        """A stream that waits with its snapshot is refused instead."""
+        self.refusals[session] = refusal
+        self.hold_back[session].set()
 
     def end(self, session: str, refusal: EntasisError) -> None:
         """Streams of a session end, and no more are opened."""

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 from tests.integration.websocket.conftest import Client, MakeWorld, World
-from tests.integration.websocket.fake_engine import session, until
+from tests.integration.websocket.fake_engine import SLOW_SECONDS, session, until
 from tests.integration.websocket.test_market import reason
 
 from entasis.access.v1 import access_pb2
+from entasis_engine.access.sessions import Sessions
+from entasis_engine.calls import Principal
 from entasis_engine.errors import EntasisError
 from entasis_engine.websocket import Limits
+from entasis_engine.websocket.fanout import PositionsTopic
 
 KEY, OTHER_KEY, TOKEN = "ek_one", "ek_two", "a.b.c"
 LOCAL = "127.0.0.1"
 SCOPES = ["market:read", "portfolio:read"]
 NAME = "acc-1|key-1"
 QUICK = Limits(linger_seconds=60, sessions_seconds=0.02, housekeeping_seconds=0.02, retry_seconds_max=0.2)
+SESSIONS = Sessions(b"secret of a test")
+EXPIRY = datetime(2030, 1, 1, tzinfo=UTC)
 
 POSITION = {
     "symbol": "BTC-USDT",
@@ -44,6 +52,13 @@ POSITION = {
 def readers(account: str = "acc-1", key: str = "key-1", **fields: Any) -> access_pb2.OpenSessionResponse:
     """Good credentials of an account, which may read its positions."""
     return session(account, **({"session": f"{account}|{key}", "scopes": SCOPES} | fields))
+
+
+def by(*key_ids: str, scopes: list[str] = SCOPES, signer: str = "") -> access_pb2.OpenSessionResponse:
+    """Good credentials of acc-1, named as the engine names them."""
+    expires_at = EXPIRY if signer else None
+    name = SESSIONS.named(Principal("acc-1", frozenset(scopes), key_ids, signer, expires_at))
+    return readers(session=name, scopes=scopes)
 
 
 @pytest.fixture
@@ -256,6 +271,66 @@ async def test_what_the_engine_refuses_is_told(known: World) -> None:
     await subscribe(client)
 
 
+@pytest.mark.parametrize(
+    "limit",
+    [
+        EntasisError("RATE_LIMITED", limit="600", retry_after_seconds=3600),
+        EntasisError("TOO_MANY", limit="100", what="open streams"),
+    ],
+    ids=["LIMIT_001", "LIMIT_002"],
+)
+async def test_a_limit_does_not_end_what_was_served(make_world: MakeWorld, limit: EntasisError) -> None:
+    """When a stream cannot be opened again because of a limit, its client stays, and data goes on once that is over;
+    which is tried after a bounded pause, whatever the engine says.
+    """
+    world: World = await make_world(replace(QUICK, retry_told_seconds_max=0.01))
+    world.engine.access.known[KEY] = readers()
+    engine = world.engine.portfolio
+    client = await world.client(x_api_key=KEY)
+    await subscribe(client)
+    engine.end(NAME, limit)
+    assert reason(await client.receive()) == "SERVER_002"
+    await until(lambda: len(engine.opened) > 2)
+    await client.nothing_but()
+    assert (await client.ask(action="list"))["subscriptions"] == [{"channel": "positions"}]
+    engine.refusals.clear()
+    assert (await client.receive())["event"] == "snapshot"
+
+
+async def test_a_limit_is_given_the_time_that_it_asks_for(make_world: MakeWorld) -> None:
+    """A stream that is beyond a limit is opened again no sooner than `retry_delay` says."""
+    world: World = await make_world(replace(QUICK, retry_seconds_min=0.001, retry_seconds_max=0.002))
+    world.engine.access.known[KEY] = readers()
+    engine = world.engine.portfolio
+    client = await world.client(x_api_key=KEY)
+    await subscribe(client)
+    ended = time.monotonic()
+    engine.end(NAME, EntasisError("RATE_LIMITED", limit="600", retry_after_seconds=1))
+    engine.refusals.clear()
+    assert reason(await client.receive()) == "SERVER_002"
+    assert (await client.receive())["event"] == "snapshot"
+    assert time.monotonic() - ended >= 1
+
+
+async def test_a_ledger_that_fails_slowly_is_an_outage(make_world: MakeWorld) -> None:
+    """A stream counts as open when its snapshot is there, not when its headers are: clients are told once."""
+    world: World = await make_world(replace(QUICK, refusal_seconds=SLOW_SECONDS / 10))
+    world.engine.access.known[KEY] = readers()
+    engine = world.engine.portfolio
+    client = await world.client(x_api_key=KEY)
+    await subscribe(client)
+    engine.slow_failure = EntasisError("UNAVAILABLE")
+    with capture_logs() as lines:
+        engine.cut(NAME)
+        assert reason(await client.receive()) == "SERVER_002"
+        await until(lambda: len(engine.opened) > 5)
+        await client.nothing_but()
+    assert [line["event"] for line in lines if "upstream" in line["event"]] == ["websocket_upstream_lost"]
+    engine.slow_failure = None
+    assert (await client.receive())["event"] == "snapshot"
+    await client.nothing_but()
+
+
 async def test_revoked_credentials_end_socket_and_stream(known: World) -> None:
     """When a key is over its socket ends with 4401, its stream to the engine with it, and other accounts' go on."""
     engine = known.engine.portfolio
@@ -296,16 +371,68 @@ async def test_a_renewal_by_another_key_moves_the_stream(known: World) -> None:
     assert (await client.ask(action="list"))["subscriptions"] == [{"channel": "positions"}]
 
 
-async def test_a_renewal_by_the_same_key_changes_nothing(known: World) -> None:
-    """A new token of the same key and scopes is the same session: data goes on as it was."""
-    known.engine.access.known[TOKEN] = readers()
+async def test_a_renewal_by_the_same_credentials_changes_nothing(known: World) -> None:
+    """Whoever sends once more what the socket was authenticated by gets data as before, by the same stream."""
+    known.engine.access.known[KEY] = by("key-1")
     client = await known.client(x_api_key=KEY)
     await subscribe(client)
-    await client.send(action="auth", token=TOKEN)
+    await client.send(action="auth", api_key=KEY)
     await client.nothing_but()
     known.engine.portfolio.change("opened", "pos_1")
     assert (await client.receive())["event"] == "opened"
     assert len(known.engine.portfolio.opened) == 1
+
+
+@pytest.mark.parametrize(
+    "renewed",
+    [
+        by("key-1", signer="5e7f"),
+        by("key-2"),
+        by("key-1", scopes=["portfolio:read"]),
+    ],
+    ids=["a token of the key", "another key", "fewer scopes"],
+)
+async def test_a_renewal_by_any_other_credentials_moves_the_stream(
+    known: World, renewed: access_pb2.OpenSessionResponse
+) -> None:
+    """Another key, a token in place of its key, or other scopes: each goes on with a new snapshot by its own stream."""
+    engine = known.engine.portfolio
+    known.engine.access.known |= {KEY: by("key-1"), TOKEN: renewed}
+    client = await known.client(x_api_key=KEY)
+    await subscribe(client)
+    await client.send(action="auth", token=TOKEN)
+    assert (await client.receive())["event"] == "snapshot"
+    await until(lambda: [stream.session for stream in engine.open] == [renewed.session])
+    engine.change("opened", "pos_1")
+    assert (await client.receive())["event"] == "opened"
+    await client.nothing_but()
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_the_old_stream_may_end_before_the_new_one_begins(known: World, good: bool) -> None:
+    """A key that is revoked during a renewal costs no positions: what comes of the new credentials alone is told."""
+    engine = known.engine.portfolio
+    renewed = readers(key="key-9")
+    known.engine.access.known["ek_new"] = renewed
+    go = engine.hold_back[renewed.session] = asyncio.Event()
+    client = await known.client(x_api_key=KEY)
+    await subscribe(client)
+    (connection,) = known.bridge._sockets
+    assert (await client.ask(action="auth", api_key="ek_new", id=1))["type"] == "ack"
+    await until(lambda: [stream.session for stream in engine.open] == [NAME, renewed.session])
+    engine.end(NAME, EntasisError("KEY_ENDED"))
+    await until(lambda: not connection.client.subscriptions)
+    if good:
+        go.set()
+        assert (await client.receive())["event"] == "snapshot"
+        engine.change("opened", "pos_1")
+        assert (await client.receive())["event"] == "opened"
+    else:
+        engine.abort_held_back(renewed.session, EntasisError("SCOPE_MISSING", scope="portfolio:read"))
+        assert reason(await client.receive()) == "AUTH_002"
+    await client.nothing_but()
+    listed = (await client.ask(action="list"))["subscriptions"]
+    assert listed == ([{"channel": "positions"}] if good else [])
 
 
 async def test_a_renewal_may_take_positions_away(known: World) -> None:
@@ -332,6 +459,45 @@ async def test_positions_leave_room_for_the_market(make_world: MakeWorld) -> Non
     await one.send(action="unsubscribe", channel="positions")
     await until(lambda: not world.engine.portfolio.open)
     await subscribe(two)
+
+
+async def test_an_account_has_some_of_the_streams(make_world: MakeWorld) -> None:
+    """However many tokens and addresses an account has, others find room; and it may renew."""
+    world: World = await make_world(Limits(positions_topics_per_account_max=2))
+    keys = {f"ek_{number}": readers(key=f"key-{number}") for number in range(4)}
+    world.engine.access.known = {**keys, OTHER_KEY: readers("acc-2")}
+    clients = [await world.client(x_api_key=key) for key in keys]
+    await subscribe(clients[0])
+    await subscribe(clients[1])
+    error = await clients[2].ask(action="subscribe", channel="positions")
+    assert (reason(error), error["details"][0]["metadata"]["limit"]) == ("LIMIT_002", "2")
+    await subscribe(await world.client(x_api_key=OTHER_KEY))
+    await subscribe(await world.client(x_api_key="ek_0"))  # shares a stream
+    await clients[1].send(action="auth", api_key="ek_3")
+    assert (await clients[1].receive())["event"] == "snapshot"
+    # The stream of the first is shared, so that it would not end.
+    await clients[0].send(action="auth", api_key="ek_2")
+    assert reason(await clients[0].receive()) == "LIMIT_002"
+    names = {"acc-1|key-0", "acc-1|key-3", "acc-2|key-1"}
+    await until(lambda: {stream.session for stream in world.engine.portfolio.open} == names)
+
+
+async def test_few_messages_of_positions_are_kept(known: World) -> None:
+    """They cannot be resumed, so a stream keeps what slow clients need: all together below 60 MB."""
+    engine = known.engine.portfolio
+    client = await known.client(x_api_key=KEY)
+    await subscribe(client)
+    (connection,) = known.bridge._sockets
+    (topic,) = (sub.topic for sub in connection.client.subscriptions.values())
+    for number in range(300):
+        engine.change("opened", f"pos_{number}")
+        last = engine.change("closed", f"pos_{number}")
+    while (await client.receive())["seq"] != last:
+        pass
+    assert isinstance(topic, PositionsTopic)
+    frames = [entry.english for entry in topic._ring] + [newest.frame for newest in topic._about.values()]
+    assert len(frames) > 100
+    assert sum(map(len, frames)) * Limits().positions_topics_max < 60_000_000
 
 
 async def test_a_client_that_does_not_read_learns_the_end(make_world: MakeWorld) -> None:

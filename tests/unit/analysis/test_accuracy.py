@@ -19,7 +19,7 @@ from entasis_engine.analysis.accuracy import (
     LevelCoverage,
     accuracy,
 )
-from entasis_engine.analysis.records import PredictedRange, Prediction, Scored
+from entasis_engine.analysis.records import PredictedRange, Prediction, Scored, Track
 from entasis_engine.analysis.scoring import Floats, diebold_mariano
 
 NOON = datetime(2024, 3, 21, 12, tzinfo=UTC)
@@ -50,7 +50,7 @@ def scored(hour: float = 0, close: float = 100, *, timeframe: str = "1h", **chan
 
 
 def hourly(rows: Sequence[Scored]) -> Accuracy:
-    return accuracy(rows, "1h", "ensemble")
+    return accuracy(Track.of(rows), "1h", "ensemble")
 
 
 def test_errors_by_hand() -> None:
@@ -75,27 +75,12 @@ def test_nothing_scored_has_no_figures() -> None:
     )
 
 
-def test_only_the_model_and_horizon_asked_for_count() -> None:
-    """Predictions of another model or horizon are passed over."""
-    rows = [scored(0), scored(0, model="lstm"), scored(0, timeframe="4h"), scored(1)]
-    assert hourly(rows).sample_size == 2
-    assert accuracy(rows, "4h", "ensemble").sample_size == 1
-    assert accuracy(rows, "1d", "lstm").sample_size == 0
-
-
 def test_the_order_of_what_was_scored_is_nothing() -> None:
     """Newest first, as the store gives them, or in any other order: the figures are the same."""
     random = np.random.default_rng(1)
     rows = [scored(number, 100 + random.normal(), confidence=random.uniform()) for number in range(150)]
     assert hourly(rows[::-1]) == hourly(rows)
     assert hourly([rows[at] for at in random.permutation(150)]) == hourly(rows)
-
-
-@pytest.mark.parametrize("changed", [{"symbol": "ETH-USDT"}, {"source": "simulated"}])
-def test_instruments_and_sources_are_not_mixed(changed: dict[str, Any]) -> None:
-    """Errors in different currencies, or of a simulated market, are not averaged."""
-    with pytest.raises(ValueError, match="one instrument"):
-        hourly([scored(0), scored(1, **changed)])
 
 
 def test_hits_and_coverage_count_their_ends() -> None:
@@ -143,7 +128,7 @@ def varied(hours: Sequence[float], timeframe: str) -> Accuracy:
         scored(hour, 100 + random.normal(), timeframe=timeframe, ranges=ranges, prediction=Decimal("100.1"))
         for hour in hours
     ]
-    return accuracy(rows, timeframe, "ensemble")
+    return accuracy(Track.of(rows), timeframe, "ensemble")
 
 
 def told(figures: Accuracy, name: str) -> float | None:
@@ -193,15 +178,17 @@ def test_t_is_that_of_diebold_and_mariano_over_the_hours_that_overlap() -> None:
     """Four hours' forecasts made each hour overlap over 4 steps, every other hour over 2, every fourth over 1."""
     for every, steps in ((1, 4), (2, 2), (3, 2), (4, 1), (7, 1)):
         rows = overlapping(range(0, 200 * every, every))
-        assert accuracy(rows, "4h", "ensemble").t_statistic == pytest.approx(diebold_mariano(*losses(rows), steps))
+        assert accuracy(Track.of(rows), "4h", "ensemble").t_statistic == pytest.approx(
+            diebold_mariano(*losses(rows), steps)
+        )
 
 
 def test_two_versions_of_one_time_both_count_and_are_one_step() -> None:
     """Both are in the sample and the errors; the t takes their mean, since they are of the same hours."""
     first, second = overlapping(range(150)), overlapping(range(150), "v2", seed=4)
-    figures = accuracy([*first, *second], "4h", "ensemble")
+    figures = accuracy(Track.of([*first, *second]), "4h", "ensemble")
     assert figures.sample_size == 300
-    assert figures.independent_size == accuracy(first, "4h", "ensemble").independent_size == 38
+    assert figures.independent_size == accuracy(Track.of(first), "4h", "ensemble").independent_size == 38
     error, walk = (np.mean(pair, axis=0) for pair in zip(losses(first), losses(second), strict=True))
     assert figures.mean_absolute_error == pytest.approx(error.mean())
     assert figures.t_statistic == pytest.approx(diebold_mariano(error, walk, 4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -17,8 +18,8 @@ from entasis_engine.analysis import analyst as subject
 from entasis_engine.analysis.analyst import Analyst
 from entasis_engine.analysis.forecasting import Forecast, NoForecastError, NotEnoughHistoryError, Range
 from entasis_engine.analysis.records import Prediction
-from entasis_engine.analysis.series import HOUR_MS, Series, SeriesError
-from entasis_engine.analysis.shelf import Shelf
+from entasis_engine.analysis.series import HOUR_MS, Series
+from entasis_engine.analysis.shelf import InUse, Shelf
 from entasis_engine.errors import EntasisError
 from entasis_engine.market.instruments import Instruments
 from entasis_engine.times import to_milliseconds
@@ -72,7 +73,7 @@ class _Desk:
         self.made: list[Prediction] = []
         self.clock = SetClock(NOON + timedelta(minutes=1))
         self.histories = _Histories(_series() if series is None else series)
-        self.shelf = Shelf(lambda timeframe: EntasisError("MODEL_MISSING", timeframe=timeframe))
+        self.shelf = Shelf(lambda timeframe, symbol: EntasisError("MODEL_MISSING", timeframe=timeframe))
         self._say = say
         self.use("v1")
         self.executor = ThreadPoolExecutor(1)
@@ -89,7 +90,7 @@ class _Desk:
 
     def use(self, version: str) -> None:
         trained: Any = _Trained(self._counted)
-        self.shelf.put(version, {"1h": trained})
+        self.shelf.put({"1h": InUse(version, trained)})
 
     def _counted(self, series: Series) -> Forecast:
         self.calls += 1
@@ -166,21 +167,55 @@ async def test_whatever_a_model_raises_is_ai_002_in_our_own_words(error: Excepti
 
 async def test_no_model_is_said_before_anything_is_computed() -> None:
     desk = _Desk(lambda series: _said(1.0))
-    desk.shelf.put("v3", {})
+    desk.shelf.put({})
     with pytest.raises(EntasisError) as raised:
         await desk.ask()
     assert raised.value.case == "MODEL_MISSING"
 
 
 async def test_candles_of_long_ago_are_no_ground_for_an_answer() -> None:
-    """Two hours after the last close there is still an answer; later it is MARKET_002."""
-    desk = _Desk(lambda series: _said(64000.0))
-    desk.clock.now = NOON + timedelta(hours=2)
+    """A forecast is given until shortly after it is due, when the candle that closed must be there; risk for two hours;
+    then it is MARKET_002.
+    """
+    desk = _Desk(lambda series: _said(64000.0), _random_walk(200 * 24, 64000.0, 0.005))
+    desk.clock.now = NOON + timedelta(minutes=70)
     await desk.ask()
     desk.clock.now += timedelta(seconds=1)
     with pytest.raises(EntasisError) as raised:
         await desk.ask()
     assert raised.value.case == "MARKET_DOWN"
+    desk.clock.now = NOON + timedelta(hours=2)
+    await desk.analyst.risk(SYMBOL)
+    desk.clock.now += timedelta(seconds=1)
+    with pytest.raises(EntasisError) as raised:
+        await desk.analyst.risk(SYMBOL)
+    assert raised.value.case == "MARKET_DOWN"
+
+
+async def test_models_that_know_what_came_later_forecast_nothing() -> None:
+    """A replay of the past is not forecast, nor scored, by models that have learned from what followed."""
+    desk = _Desk(lambda series: _said(64000.0))
+    desk.histories.now = _series().until(28)
+    desk.clock.now = NOON - timedelta(hours=2)
+    with pytest.raises(EntasisError) as raised:
+        await desk.ask()
+    assert raised.value.case == "MODEL_AHEAD"
+    assert desk.made == []
+
+
+async def test_a_failure_that_is_told_often_gathers_nothing() -> None:
+    """The same failure is told again and again without keeping the frames of those who asked."""
+    desk = _Desk(_raising(NoForecastError("no number")))
+
+    def frames(error: BaseException) -> int:
+        return sum(1 for _ in traceback.walk_tb(error.__traceback__))
+
+    depths = []
+    for _ in range(5):
+        with pytest.raises(EntasisError) as raised:
+            await desk.ask()
+        depths.append(frames(raised.value))
+    assert depths[-1] == depths[1]
 
 
 async def test_no_candle_at_all_is_too_little_history() -> None:
@@ -192,18 +227,6 @@ async def test_no_candle_at_all_is_too_little_history() -> None:
     with pytest.raises(EntasisError) as raised:
         await desk.ask()
     assert raised.value.case == "HISTORY_SHORT"
-
-
-async def test_candles_that_cannot_be_used_are_ai_002(monkeypatch: pytest.MonkeyPatch) -> None:
-    desk = _Desk(lambda series: _said(1.0))
-
-    def current(symbol: str) -> Series | None:
-        raise SeriesError("a price of 0")
-
-    monkeypatch.setattr(desk.histories, "current", current)
-    with pytest.raises(EntasisError) as raised:
-        await desk.ask()
-    assert raised.value.case == "PREDICTION_FAILED"
 
 
 def _random_walk(hours: int, price: float, step: float, seed: int = 1) -> Series:
@@ -240,3 +263,17 @@ async def test_risk_follows_every_hour_and_changes_no_earlier_answer() -> None:
     kept.histories.now = whole
     fresh = _Desk(lambda series: _said(1.0), whole)
     assert await kept.analyst.risk(SYMBOL) == await fresh.analyst.risk(SYMBOL)
+
+
+async def test_a_candle_that_comes_late_is_in_the_risk_at_once() -> None:
+    """The day's model is made anew where the past that it was made of has changed."""
+    whole = _random_walk(200 * 24, 64000.0, 0.004)
+    holed = np.ones(len(whole), dtype=bool)
+    holed[2000:2100] = False
+    columns = (whole.open_time, whole.open, whole.high, whole.low, whole.close, whole.volume)
+    desk = _Desk(lambda series: _said(1.0), Series.from_arrays(*(column[holed] for column in columns)))
+    before = await desk.analyst.risk(SYMBOL)
+    desk.histories.now = whole
+    after = await desk.analyst.risk(SYMBOL)
+    assert before != after
+    assert after == await _Desk(lambda series: _said(1.0), whole).analyst.risk(SYMBOL)

@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from entasis_engine.analysis.histories import Histories
-from entasis_engine.analysis.series import SeriesError
 from entasis_engine.exchanges.feed import Candle, Interval
+from entasis_engine.times import to_milliseconds
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -98,28 +98,53 @@ async def test_a_new_candle_costs_a_read_of_a_few_days(table: _Table, now: _Now)
     assert table.read_candles < 100
 
 
-@pytest.mark.parametrize("hour", [1190, 700], ids=["of the last days", "of long ago"])
-async def test_a_candle_that_comes_late_is_taken_in(table: _Table, now: _Now, hour: int) -> None:
-    late = table.candles.pop(START + hour * HOUR)
+async def test_a_candle_that_comes_late_is_taken_in(table: _Table, now: _Now) -> None:
+    """One of the last days at once; one of long ago the next day, or at once where it comes with others."""
+    late = [table.candles.pop(START + hour * HOUR) for hour in (1190, 700)]
     histories = Histories(table, market_now=now, span=timedelta(days=400))
-    assert (await histories.series(SYMBOL)).missing[hour]
-    table.candles[late.open_time] = late
-    table.grown += 50  # it came with others
+    assert (await histories.series(SYMBOL)).missing[[1190, 700]].all()
+    for one in late:
+        table.candles[one.open_time] = one
+        table.grown += 1
     series = await histories.series(SYMBOL)
-    assert not series.missing.any()
-    assert series.close[hour] == float(late.close)
+    assert series.missing[[1190, 700]].tolist() == [False, True]
+    table.put(1200)
+    now.now += HOUR
+    now.now += timedelta(days=1)
+    assert not (await histories.series(SYMBOL)).missing[700]
 
 
-async def test_a_candle_that_cannot_be_used_is_said_so_each_time_and_read_once(table: _Table, now: _Now) -> None:
-    table.put(1199, "0")
+async def test_old_candles_that_come_together_are_taken_in_at_once(table: _Table, now: _Now) -> None:
+    late = [table.candles.pop(START + hour * HOUR) for hour in range(700, 720)]
     histories = Histories(table, market_now=now, span=timedelta(days=400))
-    with pytest.raises(SeriesError):
-        await histories.series(SYMBOL)
-    read = table.read_candles
-    for ask in (histories.series, histories.series):
-        with pytest.raises(SeriesError):
-            await ask(SYMBOL)
-    assert table.read_candles == read
+    await histories.series(SYMBOL)
+    for one in late:
+        table.candles[one.open_time] = one
+        table.grown += 1
+    assert not (await histories.series(SYMBOL)).missing.any()
+
+
+async def test_a_series_begins_at_midnight(table: _Table, now: _Now) -> None:
+    """So throughout a day it only grows."""
+    now.now = START + 1100 * HOUR + timedelta(minutes=30)  # 20:30
+    histories = Histories(table, market_now=now, span=timedelta(days=30))
+    series = await histories.series(SYMBOL)
+    begin = START + 1100 * HOUR - timedelta(days=30, hours=20)
+    assert series.open_time[0] == to_milliseconds(begin)
+    assert series.as_of == START + 1101 * HOUR
+
+
+async def test_a_candle_that_cannot_be_counts_as_missing(table: _Table, now: _Now) -> None:
+    """A price of 0 is no price: the last close stands in for it."""
+    table.put(1199, "0")
+    table.put(1198, "NaN")
+    series = await Histories(table, market_now=now, span=timedelta(days=400)).series(SYMBOL)
+    assert len(series) == 1198
+    assert not series.missing.any()
+    table.put(1200, "105")
+    now.now += HOUR
+    series = await Histories(table, market_now=now, span=timedelta(days=400)).series(SYMBOL)
+    assert (len(series), series.missing[-3:].tolist()) == (1201, [True, True, False])
 
 
 async def test_where_there_is_no_history_the_series_is_empty(now: _Now) -> None:

@@ -132,6 +132,23 @@ def test_a_version_carries_over_the_timeframes_that_it_does_not_change(root: Pat
     assert texts(registry) == {"1d": "alone"}
 
 
+def test_models_keep_the_name_they_were_trained_under_through_every_carry(root: Path) -> None:
+    registry = opened(root)
+    first = saved(registry, "old", "1h", "1d")
+    second = saved(registry, "new", "4h", minutes=1, carry_over=True, complete=False)
+    third = saved(registry, "new", "1h", minutes=2, carry_over=True, complete=False)
+    registry.prune(keep=1)
+    last = registry.save({}, source=SOURCE, now=NOW + timedelta(minutes=3), carry_over=True)
+    loaded = registry.load(SOURCE)
+    assert loaded.version == last
+    assert {timeframe: loaded.info.timeframes[timeframe].trained_in for timeframe in loaded.trained} == {
+        "1d": first,
+        "4h": second,
+        "1h": third,
+    }
+    assert loaded.info.timeframes["1d"].trained_at == NOW.replace(microsecond=123000)
+
+
 def test_what_is_damaged_is_not_carried_over(root: Path) -> None:
     registry = opened(root)
     first = saved(registry, "old", "4h", "1d")
@@ -221,6 +238,15 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     ),
     "a size is absurd": lambda folder: _resealed(
         folder, lambda fields: fields["timeframes"]["1h"]["files"]["weights.bin"].update(size=2**40)
+    ),
+    "a metric is beyond all floats": lambda folder: _resealed(
+        folder, lambda fields: fields["timeframes"]["1h"]["metrics"].update(relative_error=10**400)
+    ),
+    "a time is before all times": lambda folder: _resealed(
+        folder, lambda fields: fields.update(created_at="0001-01-01T00:00:00+14:00")
+    ),
+    "models have no name": lambda folder: _resealed(
+        folder, lambda fields: fields["timeframes"]["1h"].update(trained_in="")
     ),
     "there are no timeframes": lambda folder: _resealed(folder, lambda fields: fields["timeframes"].clear()),
     "it is another's": lambda folder: _resealed(
@@ -428,6 +454,27 @@ def test_pruning_removes_what_cannot_be_read_only_when_it_is_old(root: Path) -> 
     (root / CURRENT).write_bytes(module._seal({"format": 1, "versions": {SOURCE: versions[2]}}))
     assert sorted(registry.prune(keep=2)) == versions[:1]
     assert {one.version for one in registry.versions()} == set(versions[1:])
+
+
+def test_pruning_keeps_what_a_crash_kept_from_becoming_the_one_in_use(root: Path) -> None:
+    registry = opened(root)
+    between = saved(registry, "models", "1h", complete=False)
+    (root / CURRENT).unlink()
+    assert registry.prune(keep=1) == []
+    assert registry.load_newest_usable(SOURCE)[0].version == between
+
+
+def test_what_cannot_be_removed_is_said(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = opened(root)
+    for number in range(2):
+        saved(registry, f"{number}", minutes=number)
+
+    def refuses(path: Path, target: Path) -> Path:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "rename", refuses)
+    with pytest.raises(ModelError, match="Permission denied"):
+        registry.prune(keep=1)
 
 
 def test_without_knowing_what_is_in_use_nothing_is_removed(root: Path) -> None:

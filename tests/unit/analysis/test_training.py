@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
-from entasis_engine.analysis.registry import Loaded, Registry
-from entasis_engine.analysis.series import Series, SeriesError
+from entasis_engine.analysis.registry import Loaded, ModelError, Registry
+from entasis_engine.analysis.series import HOUR_MS, Series, SeriesError
 from entasis_engine.analysis.training import (
     HistoryTooShortError,
     Progress,
@@ -53,11 +55,14 @@ class FakeTrained:
 
 
 class FakeTrainer(Trainer):
-    """Keeps its number as the models of each timeframe; `failures` come first."""
+    """Keeps its number as the models of each timeframe; `failures` come first. `skipped` are of too little history."""
 
-    def __init__(self, world: World, *failures: Exception) -> None:
+    def __init__(
+        self, world: World, *failures: Exception, skipped: Mapping[str, tuple[int, int]] | None = None
+    ) -> None:
         self._world = world
         self._failures = list(failures)
+        self._skipped = skipped or {}
         self.begun = 0
         self.cancelled = False
         self.go_on = asyncio.Event()
@@ -76,7 +81,10 @@ class FakeTrainer(Trainer):
             for place, timeframe in enumerate(TIMEFRAMES):
                 if self._failures and place == 0:
                     raise self._failures.pop(0)
-                last = place == len(TIMEFRAMES) - 1
+                if hours := self._skipped.get(timeframe):
+                    on_progress(Progress(timeframe, 1.0, (place + 1) / len(TIMEFRAMES), skipped=hours))
+                    continue
+                last = place == len(TIMEFRAMES) - 1 or TIMEFRAMES[place + 1] in self._skipped
                 version = self._world.save(timeframe, str(self.begun), complete=last)
                 on_progress(Progress(timeframe, 1.0, (place + 1) / len(TIMEFRAMES), version))
                 await self.go_on.wait()
@@ -95,6 +103,8 @@ class World:
         self.state = TrainingState(TIMEFRAMES, self.monotonic)
         self.served: list[dict[str, str]] = []
         self.waits = 0
+        self.looks: list[int] = []
+        """How many versions were served when the first look was over."""
         self._woken: asyncio.Queue[None] = asyncio.Queue()
         self._changed = asyncio.Event()
 
@@ -144,6 +154,7 @@ class World:
                 source=SOURCE,
                 state=self.state,
                 on_loaded=self.on_loaded,
+                on_looked=lambda: self.looks.append(len(self.served)),
                 retrain_after=RETRAIN_AFTER,
                 retry_seconds=(60, 200),
                 clock=lambda: self.now,
@@ -233,10 +244,159 @@ async def test_what_others_have_trained_is_served_and_spares_a_training(world: W
     task = world.run(trainer)
     await world.until(lambda: world.waits == 1)
     world.now += timedelta(hours=23)
-    world.save("1h", "theirs")
+    for timeframe in TIMEFRAMES:
+        world.save(timeframe, "theirs")
     await world.poll(hours=2)
-    assert world.served[-1] == {"1h": "theirs", "4h": "kept"}
+    assert world.served[-1] == {"1h": "theirs", "4h": "theirs"}
+    await world.poll()
     assert trainer.begun == 0
+    await ended(task)
+
+
+async def test_a_timeframe_that_was_carried_over_keeps_its_age(world: World) -> None:
+    for timeframe in TIMEFRAMES:
+        world.save(timeframe, "kept")
+    task = world.run(FakeTrainer(world))
+    await world.until(lambda: world.waits == 1)
+    world.now += timedelta(hours=23)
+    world.save("1h", "theirs")
+    world.pass_time(hours=1)
+    await world.until(lambda: world.served[-1] == {"1h": "1", "4h": "1"})
+    assert {"1h": "theirs", "4h": "kept"} in world.served
+    await ended(task)
+
+
+async def test_a_version_without_one_of_the_timeframes_is_served_and_trained_anew(world: World) -> None:
+    world.save("1h", "theirs")
+    task = world.run(FakeTrainer(world))
+    await world.until(lambda: bool(world.served) and world.served[-1] == {"1h": "1", "4h": "1"})
+    assert world.served[0] == {"1h": "theirs"}
+    await ended(task)
+
+
+async def test_a_timeframe_that_was_skipped_is_tried_again_when_its_history_may_have_grown(world: World) -> None:
+    trainer = FakeTrainer(world, skipped={"4h": (2880, 2870)})
+    with capture_logs() as logs:
+        task = world.run(trainer)
+        await world.until(lambda: trainer.begun == 1 and world.served == [{"1h": "1"}] and not world.state.training)
+        await world.poll(hours=9)
+        await world.poll()
+        assert trainer.begun == 1
+        assert world.state.last_error == ""
+        world.pass_time(hours=1)
+        await world.until(lambda: trainer.begun == 2 and not world.state.training)
+        await ended(task)
+    assert [one["log_level"] for one in logs if one["event"] == "analysis.history_too_short"] == ["warning"]
+
+
+async def test_models_that_cannot_be_read_are_not_trained_without_pause(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(source: str) -> None:
+        raise ModelError("no weights")
+
+    monkeypatch.setattr(world.registry, "load_newest_usable", unreadable)
+    trainer = FakeTrainer(world)
+    task = world.run(trainer)
+    await world.until(lambda: trainer.begun == 1 and not world.state.training)
+    for number, seconds in ((1, 60), (2, 120)):
+        await world.poll(seconds=seconds - 1)
+        await world.poll()
+        assert trainer.begun == number
+        world.pass_time(seconds=1)
+        await world.until(lambda number=number: trainer.begun == number + 1 and not world.state.training)  # type: ignore[misc]
+    await ended(task)
+
+
+async def test_what_was_damaged_is_served_once_it_is_restored_and_told_once_until_then(world: World) -> None:
+    for timeframe in TIMEFRAMES:
+        world.save(timeframe, "old")
+    world.now += timedelta(minutes=1)
+    file = world.registry.root / world.save("1h", "new") / "1h" / "all"
+    whole = file.read_bytes()
+    file.write_bytes(b"1h nex")
+    with capture_logs() as logs:
+        task = world.run(None)
+        await world.until(lambda: world.waits == 1)
+        await world.poll()
+        await world.poll()
+        assert world.served == [{"1h": "old", "4h": "old"}]
+        assert [one["event"] for one in logs].count("analysis.model_damaged") == 1
+        file.write_bytes(whole)
+        await world.poll()
+        assert world.served[1:] == [{"1h": "new", "4h": "old"}]
+        await world.poll()
+        assert len(world.served) == 2
+        await ended(task)
+
+
+@pytest.mark.parametrize("method", ["current", "load_newest_usable"])
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), RuntimeError("can't start new thread")])
+async def test_whatever_fails_for_a_moment_the_loop_goes_on_and_tells_it_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, method: str, error: Exception
+) -> None:
+    for timeframe in TIMEFRAMES:
+        world.save(timeframe, "kept")
+
+    def fails(source: str) -> None:
+        raise error
+
+    with capture_logs() as logs:
+        with monkeypatch.context() as patch:
+            patch.setattr(world.registry, method, fails)
+            task = world.run(None)
+            await world.until(lambda: world.waits == 1)
+            await world.poll()
+            assert (world.served, world.looks) == ([], [0])
+        await world.poll()
+        assert world.served == [{"1h": "kept", "4h": "kept"}]
+        await ended(task)
+    told = [one for one in logs if one["event"] == "analysis.look_failed"]
+    assert [one["exc_info"] for one in told] == [error]
+
+
+async def test_the_first_look_is_told_once_after_what_there_is_has_been_served(world: World) -> None:
+    world.save("1h", "kept")
+    task = world.run(None)
+    await world.until(lambda: world.waits == 1)
+    world.save("1h", "next")
+    await world.poll()
+    assert world.looks == [1]
+    await ended(task)
+
+
+async def test_the_wait_for_histories_is_no_part_of_a_training(world: World) -> None:
+    asked, there = asyncio.Event(), asyncio.Event()
+
+    async def histories() -> Mapping[str, Series]:
+        asked.set()
+        await there.wait()
+        return {}
+
+    trainer = FakeTrainer(world)
+    trainer.go_on.clear()
+    task = world.run(trainer, histories)
+    await asked.wait()
+    assert not world.state.training
+    world.now += timedelta(minutes=10)
+    assert world.state.seconds_left() == 60
+    there.set()
+    await world.until(lambda: bool(world.served))
+    assert world.state.training
+    assert world.state.seconds_left("1h") <= 60
+    trainer.go_on.set()
+    await world.until(lambda: not world.state.training)
+    assert world.state.seconds_left() == 0  # the hand has not moved since it began
+    await ended(task)
+
+
+async def test_a_failure_is_forgotten_once_another_has_trained(world: World) -> None:
+    task = world.run(FakeTrainer(world, TrainingError("no")))
+    await world.until(lambda: world.state.last_error == "no")
+    for timeframe in TIMEFRAMES:
+        world.save(timeframe, "theirs")
+    await world.poll()
+    assert world.state.last_error == ""
     await ended(task)
 
 
@@ -290,6 +450,8 @@ async def test_that_another_trains_is_no_failure(world: World) -> None:
     for number in (2, 3):
         await world.poll(seconds=60)  # never longer
         await world.until(lambda number=number: trainer.begun == number and not world.state.training)  # type: ignore[misc]
+        assert (world.state.last_error, world.state.short) == ("", None)
+    assert world.state.seconds_left() == 60 + 60  # the wait, and what a training is guessed to take
     await ended(task)
 
 
@@ -299,6 +461,50 @@ async def test_want_of_history_is_told_with_the_hours(world: World) -> None:
     assert world.state.short is not None
     assert (world.state.short.needed, world.state.short.given) == (2880, 100)
     await ended(task)
+
+
+async def test_history_that_comes_at_once_is_learned_from_before_long(world: World) -> None:
+    hours, asked = 0, 0
+
+    async def histories() -> Mapping[str, Series]:
+        nonlocal asked
+        asked += 1
+        prices = (np.ones(hours) for _ in range(5))
+        return {"BTC-USDT": Series.from_arrays(np.arange(hours) * HOUR_MS, *prices)} if hours else {}
+
+    trainer = FakeTrainer(world, HistoryTooShortError(2880, 0))
+    task = world.run(trainer, histories)
+    await world.until(lambda: trainer.begun == 1 and world.state.short is not None)
+    hours = 2879
+    world.pass_time(seconds=200)
+    await world.until(lambda: asked == 2 and world.state.short is not None)
+    await world.poll()
+    assert trainer.begun == 1
+    hours = 2880
+    world.pass_time(seconds=200)
+    await world.until(lambda: bool(world.served) and world.served[-1] == {"1h": "2", "4h": "2"})
+    await ended(task)
+
+
+@pytest.mark.parametrize(("given", "hours"), [(2875, 5), (100, 24), (2880, 1)])
+async def test_want_of_history_is_no_error_and_waits_until_there_may_be_more(
+    world: World, given: int, hours: int
+) -> None:
+    trainer = FakeTrainer(world, *[HistoryTooShortError(2880, given) for _ in range(2)])
+    with capture_logs() as logs:
+        task = world.run(trainer)
+        await world.until(lambda: world.state.short is not None)
+        await world.poll(hours=hours, seconds=-1)
+        await world.poll()
+        assert trainer.begun == 1
+        world.pass_time(seconds=1)
+        await world.until(lambda: trainer.begun == 2 and not world.state.training)
+        await world.poll()
+        await ended(task)
+    told = [one for one in logs if one["log_level"] != "info"]
+    assert [(one["event"], one["log_level"]) for one in told if "no_models" not in one["event"]] == [
+        ("analysis.history_too_short", "warning")
+    ]
 
 
 async def test_cancelling_ends_the_training(world: World) -> None:

@@ -29,10 +29,17 @@ COARSE = Instrument("XAU-USDT", Decimal("0.5"), Decimal(1), 1, "binance", Decima
         (0.00012345678, 2, "0.0001235"),
         (5.1234e-10, 2, "0.0000000005123"),
         (1e9, 2, "1000000000.00"),
+        (1e27, 2, "1000000000000000013287555072.00"),
     ],
 )
 def test_an_estimate_has_the_scale_or_four_digits_that_say_something(value: float, scale: int, printed: str) -> None:
     assert wire.estimate(value, scale) == printed
+
+
+def test_a_part_has_the_digits_of_its_whole() -> None:
+    """What is next to nothing of a large sum is 0, and of a small one it is not."""
+    assert wire.estimate(-1e-12, 2, 3200.0) == "0.00"
+    assert wire.estimate(0.00001234, 2, 0.0008) == "0.0000123"
 
 
 @given(st.floats(min_value=1e-12, max_value=1e12), st.integers(min_value=0, max_value=8))

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 from tests.support.ledgers import CountedIds, close, liquidate, open_, working
-from tests.support.market import BTC, SECOND, SetClock
+from tests.support.market import BTC, SECOND, SetClock, SetMonotonic
 
 from entasis.portfolio.v1 import portfolio_pb2 as pb
 from entasis_engine.errors import EntasisError
@@ -23,7 +24,7 @@ from entasis_engine.portfolio.desk import Desk
 from entasis_engine.portfolio.ids import SortableIds
 from entasis_engine.portfolio.positions import Position
 from entasis_engine.portfolio.store import LedgerUnavailableError, MemoryStore
-from entasis_engine.portfolio.streams import OVERLAP, PositionStreams
+from entasis_engine.portfolio.streams import COMPARE_SECONDS, OVERLAP, PositionStreams, _Reader
 
 OWNER = "acc_1"
 
@@ -39,8 +40,8 @@ class Ledger(MemoryStore):
         self.asked = 0
         self.broken = False
 
-    async def traded_since(self, owners: Collection[str], since: datetime) -> list[Position]:
-        return await self._slowly(await super().traded_since(owners, since))
+    async def traded_since(self, owners: Collection[str], since: datetime, **given: Any) -> list[Position]:
+        return await self._slowly(await super().traded_since(owners, since, **given))
 
     async def open_positions(self, owner: str | None = None) -> list[Position]:
         return await self._slowly(await super().open_positions(owner))
@@ -65,26 +66,38 @@ class Room:
     other: Desk
     clock: SetClock
     prices: dict[str, Decimal] = field(default_factory=dict)
+    instruments: list[Any] = field(default_factory=lambda: [BTC])
+    """That of all positions; empty where it is listed no more."""
+    monotonic: SetMonotonic = field(default_factory=SetMonotonic)
+
+    @asynccontextmanager
+    async def late(self, seconds: int) -> AsyncIterator[Desk]:
+        """A desk of an engine whose clock is behind."""
+        clock = SetClock(self.clock.now - seconds * SECOND)
+        async with working(self.ledger, clock=clock, new_id=SortableIds(clock)) as desk:
+            yield desk
 
 
 @asynccontextmanager
-async def room(queue_max: int = 1024) -> AsyncIterator[Room]:
+async def room(queue_max: int = 1024, **given: Any) -> AsyncIterator[Room]:
     ledger, clock, prices = Ledger(), SetClock(), {"BTC-USDT": Decimal(10_000)}
+    instruments, monotonic = [BTC], SetMonotonic()
 
     def last_price(symbol: str) -> tuple[Decimal, datetime] | None:
         return (prices[symbol], clock()) if symbol in prices else None
 
     streams = PositionStreams(
         ledger,
-        lambda held: wire.position(held, BTC, last_price, Decimal("0.005")),
+        lambda held: wire.position(held, instruments[0] if instruments else None, last_price, Decimal("0.005")),
         last_price,
         clock=clock,
-        monotonic=lambda: 0.0,
+        monotonic=monotonic,
         queue_max=queue_max,
+        **given,
     )
     ids: dict[str, Any] = {"new_id": CountedIds(), "clock": clock}
     async with working(ledger, on_position=streams.changed, **ids) as ours, working(ledger, **ids) as other:
-        yield Room(ledger, streams, ours, other, clock, prices)
+        yield Room(ledger, streams, ours, other, clock, prices, instruments, monotonic=monotonic)
 
 
 async def taken(reader: Any) -> list[pb.PositionUpdate]:
@@ -417,3 +430,239 @@ async def picture(reader: Any, known: dict[str, Decimal], ended: list[str]) -> d
                 known.pop(position.position_id, None)
                 ended.append(position.position_id)
     return known
+
+
+# --- Bounds, clocks and defects ---------------------------------------------------------------------------------------
+
+
+class Hashed(str):
+    """An id that counts how often it is looked up."""
+
+    __slots__ = ()
+    count = 0
+
+    def __hash__(self) -> int:
+        Hashed.count += 1
+        return super().__hash__()
+
+
+async def test_an_update_costs_a_slow_reader_the_same_however_many_wait() -> None:
+    """With 1023 positions waiting, each further update is a few look-ups, not one for each that waits."""
+
+    async def begin() -> bytes:
+        return b""
+
+    reader = _Reader(begin, 1024)
+    await reader.take()
+    ids = [Hashed(number) for number in range(1023)]
+    for one in ids + ids[:2]:  # the second of these is one too many
+        reader.put(one, b"1")
+    Hashed.count = 0
+    for one in ids:
+        reader.put(one, b"2")
+    assert Hashed.count <= 10 * len(ids)
+    assert await reader.take() + await reader.take() == b"2" * len(ids)
+
+
+async def test_a_reader_that_caught_up_gets_each_update_again() -> None:
+    """Only the newest are kept until the reader has taken all that waited; then nothing is left out any more."""
+    async with room(queue_max=2) as held:
+        position = (await held.ours.execute(open_(OWNER, "4"))).position
+        assert position is not None
+        with held.streams.read(OWNER) as reader:
+            await snapshot(reader)
+            for _ in range(3):
+                await held.ours.execute(close(position.id, "0.5", owner=OWNER))
+            assert told(await taken(reader)) == [("changed", "2.5", "open")]
+            for _ in range(2):
+                await held.ours.execute(close(position.id, "0.5", owner=OWNER))
+            assert told(await taken(reader)) == [("changed", "2", "open"), ("changed", "1.5", "open")]
+
+
+async def test_a_close_by_an_engine_whose_clock_is_behind_is_told() -> None:
+    """Of a position that was shown the end is told once, though it lies before the time that the stream began."""
+    async with room() as held:
+        shown = (await held.ours.execute(open_(OWNER, "2"))).position
+        assert shown is not None
+        with held.streams.read(OWNER) as reader:
+            await snapshot(reader)
+            async with held.late(60) as behind:
+                await behind.execute(close(shown.id, owner=OWNER))
+            for _ in range(2):
+                await held.streams.look()
+            await held.ours.execute(open_(OWNER, "5"))
+            assert told(await taken(reader)) == [("closed", "2", "closed"), ("opened", "5", "open")]
+
+
+async def test_what_no_look_can_find_is_found_by_comparing() -> None:
+    """Openings, part closes and ends of an engine whose clock is an hour behind are told once, with a warning."""
+    async with room() as held:
+        ended, parted = [(await held.ours.execute(open_(OWNER, "2"))).position for _ in range(2)]
+        assert ended is not None
+        assert parted is not None
+        with held.streams.read(OWNER) as reader:
+            await snapshot(reader)
+            held.clock.now += OVERLAP + SECOND
+            await held.streams.look()
+            async with held.late(3600) as behind:
+                await behind.execute(close(ended.id, owner=OWNER))
+                await behind.execute(close(parted.id, "0.5", owner=OWNER))
+                await behind.execute(open_(OWNER, "7"))
+            with capture_logs() as lines:
+                for _ in range(2):
+                    await held.streams.look()
+                    await held.streams.compare()
+            assert sorted(told(await taken(reader))) == [
+                ("changed", "1.5", "open"),
+                ("closed", "2", "closed"),
+                ("opened", "7", "open"),
+            ]
+        assert [(one["event"], one["account"], one["positions"]) for one in lines] == [("positions.missed", OWNER, 3)]
+
+
+async def test_what_is_merely_new_was_not_missed() -> None:
+    """A comparison that comes before the look tells what the look would have told, without a warning."""
+    async with room() as held:
+        shown = (await held.ours.execute(open_(OWNER, "2"))).position
+        assert shown is not None
+        with held.streams.read(OWNER) as reader:
+            await snapshot(reader)
+            await held.other.execute(close(shown.id, owner=OWNER))
+            await held.other.execute(open_(OWNER, "7"))
+            with capture_logs() as lines:
+                await held.streams.compare()
+            assert sorted(told(await taken(reader))) == [("closed", "2", "closed"), ("opened", "7", "open")]
+        assert lines == []
+
+
+async def test_only_what_is_news_is_read_whole() -> None:
+    """Looks at what was told before, by this desk or an earlier look, read none of it whole."""
+    async with room() as held:
+        with held.streams.read(OWNER) as reader:
+            await snapshot(reader)
+            await held.ours.execute(open_(OWNER))
+            asked: list[bool] = []
+            kept = held.ledger.traded_since
+
+            async def traded_since(owners: Collection[str], since: datetime, **given: Any) -> list[Position]:
+                is_news = given["is_news"]
+                given["is_news"] = lambda state: asked.append(is_news(state)) or asked[-1]
+                return await kept(owners, since, **given)
+
+            held.ledger.traded_since = traded_since  # type: ignore[method-assign]
+            await held.streams.look()
+            await held.other.execute(open_(OWNER))
+            await held.streams.look()
+            await held.streams.look()
+    assert sorted(asked) == [False, False, False, False, True]
+
+
+async def test_more_trades_than_one_look_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an outage left too much to look at, what is open is compared: each account's picture is right again."""
+    monkeypatch.setattr("entasis_engine.portfolio.streams.STATES_PER_LOOK", 2)
+    async with room() as held:
+        shown = (await held.ours.execute(open_(OWNER, "9"))).position
+        assert shown is not None
+        with held.streams.read(OWNER) as reader, held.streams.read("acc_2") as second:
+            await snapshot(reader)
+            await snapshot(second)
+            await held.other.execute(close(shown.id, owner=OWNER))
+            for size in "123":
+                await held.other.execute(open_(OWNER, size))
+            brief = (await held.other.execute(open_(OWNER, "4"))).position
+            assert brief is not None
+            await held.other.execute(close(brief.id, owner=OWNER))
+            await held.other.execute(open_("acc_2", "5"))
+            for _ in range(2):
+                await held.streams.look()
+            assert told(await taken(reader)) == [
+                ("closed", "9", "closed"),
+                *(("opened", size, "open") for size in "123"),
+            ]
+            assert told(await taken(second)) == [("opened", "5", "open")]
+
+
+async def test_a_ledger_that_does_not_answer_is_not_waited_for() -> None:
+    """A look, and the beginning of a stream, end with a refusal where the ledger says nothing in its time."""
+    async with room(answer_seconds=0.01) as held:
+        held.ledger.at_once = 0
+        with held.streams.read(OWNER) as reader:
+            async with asyncio.timeout(10):
+                with pytest.raises(EntasisError) as raised:
+                    await reader.take()
+            assert raised.value.case == "UNAVAILABLE"
+            held.ledger.at_once = None
+            await snapshot(reader)
+            held.ledger.at_once = 0
+            async with asyncio.timeout(10):
+                with pytest.raises(LedgerUnavailableError):
+                    await held.streams.look()
+
+
+class _EnoughError(BaseException):
+    """Ends a loop that nothing else ends."""
+
+
+async def test_defects_do_not_end_the_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a look or a valuation raises is told in the log once, and the next one comes all the same."""
+    for loop, step, line in (
+        ("look_forever", "look", "positions.look_failed"),
+        ("value_forever", "value", "positions.value_failed"),
+    ):
+        calls: list[None] = []
+
+        async def fail(calls: list[None] = calls) -> None:
+            calls.append(None)
+            raise KeyError("a defect")
+
+        async def sleep(_: float, calls: list[None] = calls) -> None:
+            if len(calls) == 3:
+                raise _EnoughError
+
+        async with room(sleep=sleep) as held:
+            monkeypatch.setattr(held.streams, step, fail)
+            with capture_logs() as lines, pytest.raises(_EnoughError):
+                await getattr(held.streams, loop)()
+        assert [one["event"] for one in lines] == [line]
+        assert isinstance(lines[0]["exc_info"], KeyError)
+
+
+async def test_what_is_open_is_compared_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of looks that are a second apart every tenth or so compares, too."""
+    steps: list[str] = []
+    advance: list[SetMonotonic] = []
+
+    async def sleep(seconds: float) -> None:
+        if len(steps) == 30:
+            raise _EnoughError
+        advance[0].seconds += seconds
+
+    async with room(sleep=sleep) as held:
+        advance.append(held.monotonic)
+        for name in ("look", "compare"):
+
+            async def note(name: str = name) -> None:
+                steps.append(name)
+
+            monkeypatch.setattr(held.streams, name, note)
+        with pytest.raises(_EnoughError):
+            await held.streams.look_forever()
+    assert [number for number, name in enumerate(steps, 1) if name == "compare"] == [10, 20, 30]
+    assert COMPARE_SECONDS == 10
+
+
+async def test_positions_of_an_instrument_that_is_listed_no_more() -> None:
+    """They are in the snapshot at the price they were opened at, are told, and are valued at nothing else."""
+    async with room() as held:
+        held.instruments.clear()
+        held.prices.clear()
+        position = (await held.ours.execute(open_(OWNER, "2"))).position
+        assert position is not None
+        with held.streams.read(OWNER) as reader:
+            (one,) = (await snapshot(reader)).positions
+            assert (one.current_price, one.pnl, one.liquidation_price) == ("10000.00", "0.00", "")
+            await held.streams.value()
+            await held.streams.compare()
+            await held.other.execute(liquidate(position.id, owner=OWNER))
+            await held.streams.look()
+            assert told(await taken(reader)) == [("liquidated", "2", "liquidated")]

@@ -108,7 +108,8 @@ def test_the_numbers_are_those_of_the_code() -> None:
         f"an anonymous socket has {settings.websocket_auth_seconds:.0f} s",
         f"within {limits.sessions_seconds + limits.answer_seconds:.0f} s when its key is revoked",
         f"{settings.websocket_clients_per_address_max} clients of the same address",
-        f"positions of more than {limits.positions_topics_max} keys and addresses",
+        f"positions by more than {limits.positions_topics_max} credentials and addresses open at once, "
+        f"or by more than {limits.positions_topics_per_account_max} of one account",
         f"more than\n  {limits.ended_positions_max} were closed",
     ):
         assert number in PAGE

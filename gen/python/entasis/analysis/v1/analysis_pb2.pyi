@@ -100,12 +100,14 @@ class GetPortfolioRiskRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetPortfolioRiskResponse(_message.Message):
-    __slots__ = ("risks", "timestamp")
+    __slots__ = ("risks", "timestamp", "unvalued_position_ids")
     RISKS_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    UNVALUED_POSITION_IDS_FIELD_NUMBER: _ClassVar[int]
     risks: _containers.RepeatedCompositeFieldContainer[CurrencyRisk]
     timestamp: _timestamp_pb2.Timestamp
-    def __init__(self, risks: _Optional[_Iterable[_Union[CurrencyRisk, _Mapping]]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    unvalued_position_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, risks: _Optional[_Iterable[_Union[CurrencyRisk, _Mapping]]] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unvalued_position_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class CurrencyRisk(_message.Message):
     __slots__ = ("currency", "var_95", "expected_shortfall", "net_notional", "gross_notional", "positions", "as_of", "method", "horizon", "sample_size")

@@ -72,8 +72,9 @@ class AnalysisServiceServicer:
         """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
         too low, and seldom far from the last price.
 
-        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
-        training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
+        or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
+        model).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

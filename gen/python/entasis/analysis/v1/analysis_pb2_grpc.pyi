@@ -39,8 +39,9 @@ class AnalysisServiceStub:
     """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
     too low, and seldom far from the last price.
 
-    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
-    training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
+    or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
+    model).
     """
     GetRisk: grpc.UnaryUnaryMultiCallable[analysis_pb2.GetRiskRequest, analysis_pb2.GetRiskResponse]
     """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
@@ -74,8 +75,9 @@ class AnalysisServiceAsyncStub(AnalysisServiceStub):
     """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
     too low, and seldom far from the last price.
 
-    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
-    training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
+    or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
+    model).
     """
     GetRisk: aio.UnaryUnaryMultiCallable[analysis_pb2.GetRiskRequest, analysis_pb2.GetRiskResponse]  # type: ignore[assignment]
     """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
@@ -112,8 +114,9 @@ class AnalysisServiceServicer(metaclass=abc_1.ABCMeta):
         """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
         too low, and seldom far from the last price.
 
-        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
-        training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
+        or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
+        model).
         """
 
     @abc_1.abstractmethod

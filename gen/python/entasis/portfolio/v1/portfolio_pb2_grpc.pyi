@@ -65,11 +65,20 @@ class PortfolioServiceStub:
     REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
     """
     StreamPositions: grpc.UnaryStreamMultiCallable[portfolio_pb2.StreamPositionsRequest, portfolio_pb2.StreamPositionsResponse]
-    """StreamPositions sends all open positions as they stand, and then every change of a position, whoever made it: each
-    opening, each close of a part or the whole, each liquidation, and at most twice a second what a new price makes of
-    an open position. Updates come in batches. Each is the whole position as GetPosition has it, and replaces the one
-    before. Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed
-    one included; `seq` shows the gap.
+    """StreamPositions sends all open positions as they stand, and then what each position that changed is like, whoever
+    changed it: opened, smaller by a part that was closed, closed, liquidated, and at most twice a second what a new
+    price makes of an open one. Updates come in batches. Each is the whole position as GetPosition has it, and replaces
+    the one before. What befell a position in quick succession may come as one update, its last state: a position that
+    was opened and closed at once is told as closed alone. ListTrades has each fill.
+
+    Changes of one position come in order. Changes that another engine made on the same ledger come within about a
+    second, or, should the clocks of the two differ by more than half a minute, within about ten; of several positions
+    that it changed meanwhile, in the order that they were opened in. After the ledger could not be read, or where an
+    account had very many changes, positions that were both opened and closed meanwhile may be left out.
+
+    Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed one
+    included; `seq` shows the gap. Where even they are more than 1024, it gets a new snapshot, which says nothing of
+    those that have ended: ListPositions does.
 
     Errors: SERVER_002 (the ledger cannot be read).
     """
@@ -123,11 +132,20 @@ class PortfolioServiceAsyncStub(PortfolioServiceStub):
     REQUEST_001 (size), REQUEST_005 (idempotency key used for another request).
     """
     StreamPositions: aio.UnaryStreamMultiCallable[portfolio_pb2.StreamPositionsRequest, portfolio_pb2.StreamPositionsResponse]  # type: ignore[assignment]
-    """StreamPositions sends all open positions as they stand, and then every change of a position, whoever made it: each
-    opening, each close of a part or the whole, each liquidation, and at most twice a second what a new price makes of
-    an open position. Updates come in batches. Each is the whole position as GetPosition has it, and replaces the one
-    before. Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed
-    one included; `seq` shows the gap.
+    """StreamPositions sends all open positions as they stand, and then what each position that changed is like, whoever
+    changed it: opened, smaller by a part that was closed, closed, liquidated, and at most twice a second what a new
+    price makes of an open one. Updates come in batches. Each is the whole position as GetPosition has it, and replaces
+    the one before. What befell a position in quick succession may come as one update, its last state: a position that
+    was opened and closed at once is told as closed alone. ListTrades has each fill.
+
+    Changes of one position come in order. Changes that another engine made on the same ledger come within about a
+    second, or, should the clocks of the two differ by more than half a minute, within about ten; of several positions
+    that it changed meanwhile, in the order that they were opened in. After the ledger could not be read, or where an
+    account had very many changes, positions that were both opened and closed meanwhile may be left out.
+
+    Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed one
+    included; `seq` shows the gap. Where even they are more than 1024, it gets a new snapshot, which says nothing of
+    those that have ended: ListPositions does.
 
     Errors: SERVER_002 (the ledger cannot be read).
     """
@@ -208,11 +226,20 @@ class PortfolioServiceServicer(metaclass=abc_1.ABCMeta):
         request: portfolio_pb2.StreamPositionsRequest,
         context: _ServicerContext,
     ) -> typing.Union[abc.Iterator[portfolio_pb2.StreamPositionsResponse], abc.AsyncIterator[portfolio_pb2.StreamPositionsResponse]]:
-        """StreamPositions sends all open positions as they stand, and then every change of a position, whoever made it: each
-        opening, each close of a part or the whole, each liquidation, and at most twice a second what a new price makes of
-        an open position. Updates come in batches. Each is the whole position as GetPosition has it, and replaces the one
-        before. Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed
-        one included; `seq` shows the gap.
+        """StreamPositions sends all open positions as they stand, and then what each position that changed is like, whoever
+        changed it: opened, smaller by a part that was closed, closed, liquidated, and at most twice a second what a new
+        price makes of an open one. Updates come in batches. Each is the whole position as GetPosition has it, and replaces
+        the one before. What befell a position in quick succession may come as one update, its last state: a position that
+        was opened and closed at once is told as closed alone. ListTrades has each fill.
+
+        Changes of one position come in order. Changes that another engine made on the same ledger come within about a
+        second, or, should the clocks of the two differ by more than half a minute, within about ten; of several positions
+        that it changed meanwhile, in the order that they were opened in. After the ledger could not be read, or where an
+        account had very many changes, positions that were both opened and closed meanwhile may be left out.
+
+        Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed one
+        included; `seq` shows the gap. Where even they are more than 1024, it gets a new snapshot, which says nothing of
+        those that have ended: ListPositions does.
 
         Errors: SERVER_002 (the ledger cannot be read).
         """

@@ -289,6 +289,11 @@ class GetPortfolioRiskResponse(betterproto2.Message):
     When the figures were made.
     """
 
+    unvalued_position_ids: "list[str]" = betterproto2.field(3, betterproto2.TYPE_STRING, repeated=True)
+    """
+    Open positions that are in none of the risks, since their instruments are not listed any more.
+    """
+
 
 default_message_pool.register_message("entasis.analysis.v1", "GetPortfolioRiskResponse", GetPortfolioRiskResponse)
 
@@ -652,7 +657,7 @@ class Training(betterproto2.Message):
 
     state: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
-    `idle`, `running`, `failed` (it is tried again) or `off`.
+    `loading` (the models that there are, after a start), `idle`, `running`, `failed` (it is tried again) or `off`.
     """
 
     progress: "float" = betterproto2.field(2, betterproto2.TYPE_DOUBLE)
@@ -685,8 +690,9 @@ class AnalysisServiceStub:
         GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
         too low, and seldom far from the last price.
 
-        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged or in
-        training), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe, model).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
+        or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
+        model).
         """
 
         return self._channel.unary_unary(

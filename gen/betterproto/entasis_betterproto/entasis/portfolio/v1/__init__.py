@@ -553,13 +553,15 @@ class PositionUpdate(betterproto2.Message):
     `snapshot`: `positions` are all that are open, in place of whatever was known of the account before.
     Otherwise `positions` is one position, and this is what happened to it: `opened`, `changed` (a part was closed),
     `closed`, `liquidated`, or `price` (it is valued at a new price). After `closed` and `liquidated` nothing follows.
+    To a slow reader the first that is told of a new position may be any of them.
     """
 
     seq: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
     """
     Number of the update among those of the account: the next update has the next number, unless the reader was too
-    slow. That of a snapshot is the number of the last update that it contains. It never goes back, not even over a
-    restart.
+    slow. That of a snapshot is the number of the last update that it contains. Numbers are those of one engine, which
+    begins with the time in microseconds when it begins to follow an account, so that they go on over its restart.
+    Another engine has others, which may be lower: a snapshot begins anew, whatever its number.
     """
 
     positions: "list[Position]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
@@ -737,11 +739,20 @@ class PortfolioServiceStub:
 
     def stream_positions(self, message: "StreamPositionsRequest | None" = None) -> "Iterator[StreamPositionsResponse]":
         """
-        StreamPositions sends all open positions as they stand, and then every change of a position, whoever made it: each
-        opening, each close of a part or the whole, each liquidation, and at most twice a second what a new price makes of
-        an open position. Updates come in batches. Each is the whole position as GetPosition has it, and replaces the one
-        before. Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed
-        one included; `seq` shows the gap.
+        StreamPositions sends all open positions as they stand, and then what each position that changed is like, whoever
+        changed it: opened, smaller by a part that was closed, closed, liquidated, and at most twice a second what a new
+        price makes of an open one. Updates come in batches. Each is the whole position as GetPosition has it, and replaces
+        the one before. What befell a position in quick succession may come as one update, its last state: a position that
+        was opened and closed at once is told as closed alone. ListTrades has each fill.
+
+        Changes of one position come in order. Changes that another engine made on the same ledger come within about a
+        second, or, should the clocks of the two differ by more than half a minute, within about ten; of several positions
+        that it changed meanwhile, in the order that they were opened in. After the ledger could not be read, or where an
+        account had very many changes, positions that were both opened and closed meanwhile may be left out.
+
+        Where more than 1024 updates wait for a slow reader, it gets the newest of each position instead, a closed one
+        included; `seq` shows the gap. Where even they are more than 1024, it gets a new snapshot, which says nothing of
+        those that have ended: ListPositions does.
 
         Errors: SERVER_002 (the ledger cannot be read).
         """
