@@ -177,7 +177,9 @@ class Settings(BaseSettings):
         description="auto: models are trained when there are none, and again when they are old, in a process of its "
         "own. off: only by `entasis train`.",
     )
-    retrain_hours: PositiveFloat = Field(168.0, description="Where the models of a timeframe are older than this, all are trained anew.")
+    retrain_hours: PositiveFloat = Field(
+        168.0, description="Where the models of a timeframe are older than this, all are trained anew."
+    )
     models_poll_seconds: PositiveFloat = Field(
         30.0, description="How often the engine looks for models that `entasis train`, or another engine, has made."
     )
