@@ -1,4 +1,4 @@
-"""What the streams ask of a ledger: how far positions have gone, and those that are named; in memory and on a disk."""
+"""What the streams ask of a ledger: how far positions have gone, and those that are named; on every kind of ledger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from entasis_engine.portfolio.positions import Status
 from entasis_engine.portfolio.store import State, TooManyTradedError, state_of
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=sorted(PLACES))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
