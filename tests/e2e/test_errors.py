@@ -138,13 +138,16 @@ REST = [
     ("/api/v1/market/orderbook/BTC-USDT?depth=0", 400, 3, "REQUEST_001", ("depth",)),
     ("/api/v1/market/orderbook/BTC-USDT?depth=101", 400, 3, "REQUEST_001", ("depth",)),
     ("/api/v1/market/prices:stream", 400, 3, "REQUEST_001", ("symbols",)),
+    ("/api/v1/analysis/risk/BTC-USDT", 400, 9, "AI_002", ()),  # tests have a month of history
+    ("/api/v1/analysis/prediction/BTC-USDT", 503, 14, "AI_001", ()),  # and no models
+    ("/api/v1/analysis/prediction/BTC-USDT?timeframe=1w", 400, 3, "REQUEST_001", ("timeframe",)),
+    ("/api/v1/analysis/accuracy/BTC-USDT?days=366", 400, 3, "REQUEST_001", ("days",)),
     ("/api/v1/market/prices:stream?symbols=FOO-BAR", 404, 5, "MARKET_001", ()),
     ("/api/v1/nowhere", 404, 5, "REQUEST_002", ()),
     ("/", 404, 5, "REQUEST_002", ()),
     ("/api/v1/portfolio/positions/pos_0", 404, 5, "PORT_003", ()),
     ("/api/v1/portfolio/positions?status=lost", 400, 3, "REQUEST_001", ("status",)),
     ("/api/v1/portfolio/positions?page_token=abc", 400, 3, "REQUEST_001", ("page_token",)),
-    ("/api/v1/analysis/risk/BTC-USDT", 404, 5, "REQUEST_002", ()),
 ]
 
 
@@ -260,7 +263,7 @@ def test_a_time_may_be_written_short(up: Running, written: str) -> None:
 def test_an_unknown_rpc_is_refused_in_the_same_shape(up: Running) -> None:
     """A service that is not served answers UNIMPLEMENTED with REQUEST_002."""
     with grpc.insecure_channel(up.engine) as channel, pytest.raises(grpc.RpcError) as raised:
-        channel.unary_unary("/entasis.analysis.v1.AnalysisService/GetRisk")(b"", timeout=20)
+        channel.unary_unary("/entasis.web.v1.WebService/GetPage")(b"", timeout=20)
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert dict(raised.value.trailing_metadata())["x-error-code"] == "REQUEST_002"
 
