@@ -51,6 +51,7 @@ LANGUAGES: tuple[Language, ...] = get_args(Language)
 HALF_PAST_NINE = datetime(2024, 3, 21, 9, 30, tzinfo=UTC)
 PORTFOLIO = "entasis.portfolio.v1.PortfolioService"
 ACCESS = "entasis.access.v1.AccessService"
+ANALYSIS = "entasis.analysis.v1.AnalysisService"
 SERVICE = "entasis.market.v1.MarketService"
 SECRET = "the password is 12345"  # what an exception inside says, and no caller may see
 
@@ -692,7 +693,14 @@ async def test_reflection_lists_what_is_served_and_nothing_else(served: Served) 
 
     answers = [answer async for answer in stub.ServerReflectionInfo(asked())]
     names = {one.name for one in answers[0].list_services_response.service}
-    assert names == {SERVICE, PORTFOLIO, ACCESS, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+    assert names == {
+        SERVICE,
+        PORTFOLIO,
+        ANALYSIS,
+        ACCESS,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
     for method in pb.DESCRIPTOR.services_by_name["MarketService"].methods:
         kind = served.channel.unary_stream if method.server_streaming else served.channel.unary_unary
         if method.name == "ListInstruments":
