@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the engine does; before numpy is imported
 
 from scripts.bench import access, analysis, calls, ledger, sockets
 
