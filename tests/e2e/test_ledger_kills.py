@@ -39,7 +39,7 @@ from entasis.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 
-KILLS = int(os.environ.get("ENTASIS_LEDGER_KILLS", "2"))
+KILLS = int(os.environ.get("ENTASIS_LEDGER_KILLS", "1"))
 SERVING_SECONDS_MAX = float(os.environ.get("ENTASIS_LEDGER_SERVING_SECONDS", "10"))
 CALLERS = 8
 """Over REST, and as many over gRPC."""
