@@ -38,6 +38,7 @@ import structlog
 
 from entasis_engine.analysis.registry import KEPT, Loaded, ModelError, Registry, Storable, VersionInfo
 from entasis_engine.analysis.series import Series
+from entasis_engine.storage.writes import finished
 from entasis_engine.times import Clock, Monotonic, system_clock
 
 try:
@@ -172,7 +173,7 @@ class Trainer:
                     "threads": self._threads,
                     "keep": self._keep,
                 }
-                await _unbroken(asyncio.to_thread(_hand_over, folder, job, list(histories.values())))
+                await finished(asyncio.to_thread(_hand_over, folder, job, list(histories.values())))
                 async with asyncio.timeout(self._deadline_seconds):
                     return await self._run(folder, on_progress)
             except TimeoutError:
@@ -195,7 +196,7 @@ class Trainer:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
-            await _unbroken(process.wait())
+            await finished(process.wait())
             tail.cancel()
         if outcome.get("busy"):
             raise TrainingBusyError(f"Another process trains for {self._root}.")
@@ -271,21 +272,6 @@ async def _tail(stream: asyncio.StreamReader) -> str:
     while chunk := await stream.read(TAIL_BYTES):
         tail = (tail + chunk)[-TAIL_BYTES:]
     return tail.decode(errors="replace").strip()
-
-
-_Result = TypeVar("_Result")
-
-
-async def _unbroken(work: Awaitable[_Result]) -> _Result:
-    """Wait for something to its end, even when cancelled; then be cancelled."""
-    working = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(working)
-    except asyncio.CancelledError:
-        await asyncio.wait([working])
-        if not working.cancelled():
-            working.exception()
-        raise
 
 
 def _present(stream: asyncio.StreamReader | None) -> asyncio.StreamReader:

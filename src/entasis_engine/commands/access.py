@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from entasis_engine.commands.printing import moment, print_json, print_table, settings_in, tell
 from entasis_engine.times import isoformat, system_clock
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ keys = typer.Typer(
     help="API keys: what callers send as `X-API-Key`. Each has scopes, and may have an expiry and a list of addresses.",
 )
 
-screen = Console(stderr=True, highlight=False)
 
 DataDir = Annotated[
     Path | None,
@@ -73,8 +71,8 @@ def create_account(
         access.note(
             "account.created", account=account.name, detail={"account_id": account.id, "rate_limit": account.rate_limit}
         )
-        _tell(f"Account [bold]{account.name}[/] ({account.id}) is made, in {escape(str(access.path))}.")
-        _tell(f"Give it a key: entasis keys create {account.name}")
+        tell(f"Account [bold]{account.name}[/] ({account.id}) is made, in {escape(str(access.path))}.")
+        tell(f"Give it a key: entasis keys create {account.name}")
 
 
 @accounts.command("list")
@@ -87,7 +85,7 @@ def list_accounts(as_json: Json = False, data_dir: DataDir = None) -> None:
         directory = access.store.load()
         live = _live_keys(directory, access.now)
         if as_json:
-            _print_json([_account_as_json(account, live[account.id]) for account in directory.accounts])
+            print_json([_account_as_json(account, live[account.id]) for account in directory.accounts])
             return
         rows = [
             (
@@ -95,14 +93,14 @@ def list_accounts(as_json: Json = False, data_dir: DataDir = None) -> None:
                 account.id,
                 str(live[account.id]),
                 _limit(account.rate_limit),
-                _moment(account.created_at),
-                "open" if account.closed_at is None else f"closed {_moment(account.closed_at)}",
+                moment(account.created_at),
+                "open" if account.closed_at is None else f"closed {moment(account.closed_at)}",
             )
             for account in directory.accounts
         ]
-        _print_table(("account", "id", "live keys", "limit", "created", "state"), rows)
+        print_table(("account", "id", "live keys", "limit", "created", "state"), rows)
         if not rows:
-            _tell("There are no accounts yet. Make one: entasis accounts create NAME")
+            tell("There are no accounts yet. Make one: entasis accounts create NAME")
 
 
 @accounts.command("close")
@@ -117,9 +115,9 @@ def close_account(
         account = access.store.close_account(name, access.now)
         if account.closed_at == access.now:
             access.note("account.closed", account=account.name, detail={"account_id": account.id})
-            _tell(f"Account [bold]{account.name}[/] is closed; a running engine refuses its keys within seconds.")
+            tell(f"Account [bold]{account.name}[/] is closed; a running engine refuses its keys within seconds.")
         elif account.closed_at is not None:
-            _tell(f"Account [bold]{account.name}[/] is closed already, since {_moment(account.closed_at)}.")
+            tell(f"Account [bold]{account.name}[/] is closed already, since {moment(account.closed_at)}.")
 
 
 # Keys.
@@ -184,7 +182,7 @@ def list_keys(
             if (owner is None or key.account_id == owner.id) and (everything or directory.is_live(key.id, access.now))
         ]
         if as_json:
-            _print_json([_key_as_json(key, directory, access.now) for key in found])
+            print_json([_key_as_json(key, directory, access.now) for key in found])
             return
         rows = [
             (
@@ -197,9 +195,9 @@ def list_keys(
             )
             for key in found
         ]
-        _print_table(("key", "account", "scopes", "addresses", "limit", "state"), rows)
+        print_table(("key", "account", "scopes", "addresses", "limit", "state"), rows)
         if not rows:
-            _tell(
+            tell(
                 "There are no such keys. Make one: entasis keys create ACCOUNT"
                 + ("" if everything else "; see those that have ended: --all")
             )
@@ -233,7 +231,7 @@ def rotate_key(
         _hand_over(key, text, f"Key [bold]{_shown(key.id)}[/] of {owner} takes the place of {_shown(old_id)}.")
         old = access.store.load().key(old_id)
         if old is not None and old.expires_at is not None:
-            _tell(f"The old one {'ends' if old.expires_at > access.now else 'has ended'} {_moment(old.expires_at)}.")
+            tell(f"The old one {'ends' if old.expires_at > access.now else 'has ended'} {moment(old.expires_at)}.")
 
 
 @keys.command("revoke")
@@ -249,9 +247,9 @@ def revoke_key(key_id: KeyId, data_dir: DataDir = None) -> None:
         key = access.store.revoke_key(_key_id(key_id), access.now)
         if key.revoked_at == access.now:
             access.note("key.revoked", account=_owner(known, key.id), key_id=key.id, detail={})
-            _tell(f"Key [bold]{_shown(key.id)}[/] is revoked; a running engine refuses it within seconds.")
+            tell(f"Key [bold]{_shown(key.id)}[/] is revoked; a running engine refuses it within seconds.")
         elif key.revoked_at is not None:
-            _tell(f"Key [bold]{_shown(key.id)}[/] is revoked already, since {_moment(key.revoked_at)}.")
+            tell(f"Key [bold]{_shown(key.id)}[/] is revoked already, since {moment(key.revoked_at)}.")
 
 
 # What they share.
@@ -277,20 +275,11 @@ def _opened(data_dir: Path | None, *, make: bool = False, changing: bool = False
 
     Only where it is to be made it may be missing: a mistyped folder must not look like an empty store.
     """
-    from pydantic import ValidationError
-
     from entasis_engine.access.audit import AuditLog
     from entasis_engine.access.store import AccessError, AccessStore
-    from entasis_engine.settings import Settings
     from entasis_engine.telemetry import logs
 
-    try:
-        settings = Settings(data_dir=data_dir) if data_dir is not None else Settings()
-    except ValidationError as error:
-        for fault in error.errors(include_input=False):  # the input may be a secret
-            name = "_".join(str(part) for part in fault["loc"])
-            _tell(f"[red]ENTASIS_{name.upper()}[/]: {escape(fault['msg'])}")
-        raise typer.Exit(2) from None
+    settings = settings_in(data_dir)
     logs.configure(settings.log_level, settings.log_format)
     path = settings.access_path.absolute()
     with ExitStack() as stack:
@@ -308,7 +297,7 @@ def _opened(data_dir: Path | None, *, make: bool = False, changing: bool = False
                 _require_noting(audit, settings.audit_path)
             yield _Access(path, store, audit, system_clock(), _user())
         except AccessError as error:
-            _tell(f"[red]{escape(str(error))}[/]")
+            tell(f"[red]{escape(str(error))}[/]")
             raise typer.Exit(1) from None
 
 
@@ -354,14 +343,14 @@ def _hand_over(key: ApiKey, text: str, told: str) -> None:
     try:
         typer.echo(text)
     except OSError:
-        _tell(
+        tell(
             f"[red]The key could not be written to standard output, and is lost. End it: "
             f"entasis keys revoke {_shown(key.id)}[/]"
         )
         raise typer.Exit(1) from None
-    until = "It does not expire." if key.expires_at is None else f"It expires {_moment(key.expires_at)}."
-    _tell(f"{told} {until}")
-    _tell(
+    until = "It does not expire." if key.expires_at is None else f"It expires {moment(key.expires_at)}."
+    tell(f"{told} {until}")
+    tell(
         "Its text is shown this once and stored nowhere: keep it. Callers send it as X-API-Key; a running engine knows "
         "it within a second or two."
     )
@@ -412,10 +401,6 @@ def _expiry(text: str, now: datetime) -> datetime:
         raise typer.BadParameter(f"it must be {EXPIRED_FORM}.", param_hint="--expires") from None
 
 
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
 def _remaining(span: timedelta) -> str:
     """How long that is, to the nearest unit that a person would use."""
     for unit, name in ((timedelta(days=1), "days"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min")):
@@ -453,7 +438,7 @@ def _state(key: ApiKey, directory: Directory, now: datetime) -> str:
     if state == "replaced" and key.replaced_by is not None:
         return f"replaced by {_shown(key.replaced_by)}"
     at = {"revoked": key.revoked_at, "expired": key.expires_at}.get(state)
-    return state if at is None else f"{state} {_moment(at)}"
+    return state if at is None else f"{state} {moment(at)}"
 
 
 def _end_detail(key: ApiKey | None) -> dict[str, Any]:
@@ -499,25 +484,3 @@ def _key_as_json(key: ApiKey, directory: Directory, now: datetime) -> dict[str, 
 
 def _json_time(moment: datetime | None) -> str | None:
     return None if moment is None else isoformat(moment)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """A table on standard output, as wide as the terminal; elsewhere as wide as it needs, so that no value is cut."""
-    from rich.table import Table
-    from rich.text import Text
-
-    if not rows:
-        return
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    table.columns[0].no_wrap = True
-    Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)
-
-
-def _tell(text: str) -> None:
-    screen.print(text, soft_wrap=True)

@@ -4,21 +4,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.markup import escape
 
+from entasis_engine.commands.printing import moment, print_json, print_table, screen, settings_in, tell
 from entasis_engine.settings import Settings
 from entasis_engine.times import isoformat
 
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from entasis_engine.analysis.training import Progress
     from entasis_engine.exchanges.feed import Candle
 
-screen = Console(stderr=True, highlight=False)
 
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
 CANDLES_FORM = "SYMBOL=FILE, such as BTC-USDT=btcusdt-1h.csv.gz"
@@ -74,7 +70,7 @@ def train(
 
     `entasis train --candles BTC-USDT=btcusdt-1h.csv.gz --candles ETH-USDT=ethusdt-1h.csv.gz`
     """
-    settings = _settings(data_dir)
+    settings = settings_in(data_dir)
     registry = _registry(settings)
     if show:
         _list(registry, as_json)
@@ -84,17 +80,17 @@ def train(
     market = source or (settings.live_exchange if files else source_of(settings))
     histories = _of_files(files) if files else _of_store(settings, market)
     spans = ", ".join(f"{symbol} {len(one):,} h" for symbol, one in histories.items())
-    _tell(f"Learning from the history of [bold]{escape(market)}[/]: {spans}.")
+    tell(f"Learning from the history of [bold]{escape(market)}[/]: {spans}.")
     version = _trained(settings, histories, market, timeframe, threads)
     listed = next((one for one in registry.versions() if one.version == version), None)
     if listed is None or listed.info is None:
         _refuse(f"{version} was trained, and cannot be read: {listed.fault if listed else 'it was removed'}")
     if as_json:
-        _print_json(_as_json(listed, in_use=True))
+        print_json(_as_json(listed, in_use=True))
     else:
         _print_metrics(listed.info)
-        _tell("[dim]Errors are of forecasts out of sample, relative to the random walk: below 1 is better.[/]")
-    _tell(
+        tell("[dim]Errors are of forecasts out of sample, relative to the random walk: below 1 is better.[/]")
+    tell(
         f"Version [bold]{version}[/] is in use for the history of {escape(market)}; a running engine serves it soon "
         "(ENTASIS_MODELS_POLL_SECONDS)."
     )
@@ -282,7 +278,7 @@ def _list(registry: Registry[Any], as_json: bool) -> None:
     except ModelError as error:
         _refuse(str(error))
     if as_json:
-        _print_json([_as_json(one, in_use=one.version in in_use) for one in listed])
+        print_json([_as_json(one, in_use=one.version in in_use) for one in listed])
         return
     rows = []
     for one in listed:
@@ -295,15 +291,15 @@ def _list(registry: Registry[Any], as_json: bool) -> None:
                 one.version,
                 info.source,
                 "in use" if one.version in in_use else "" if info.complete else "not complete",
-                _moment(info.created_at),
+                moment(info.created_at),
                 "\n".join(info.timeframes),
-                "\n".join(_moment(timeframe.cutoff) for timeframe in info.timeframes.values()),
+                "\n".join(moment(timeframe.cutoff) for timeframe in info.timeframes.values()),
             )
         )
     if rows:
-        _print_table(("version", "history of", "state", "trained", "timeframes", "learned until"), rows)
+        print_table(("version", "history of", "state", "trained", "timeframes", "learned until"), rows)
     else:
-        _tell(f"There are no models in {escape(str(registry.root))} yet. Make them: entasis train")
+        tell(f"There are no models in {escape(str(registry.root))} yet. Make them: entasis train")
 
 
 def _print_metrics(info: VersionInfo) -> None:
@@ -312,13 +308,13 @@ def _print_metrics(info: VersionInfo) -> None:
         (
             timeframe,
             ", ".join(one.symbols),
-            f"{one.trained_from:%Y-%m-%d} to {_moment(one.cutoff)}",
+            f"{one.trained_from:%Y-%m-%d} to {moment(one.cutoff)}",
             f"{one.sample_size:,}",
             *(f"{one.metrics[name]:.4f}" if name in one.metrics else "" for name in names),
         )
         for timeframe, one in info.timeframes.items()
     ]
-    _print_table(("timeframe", "symbols", "learned from", "samples", *(name.replace("_", " ") for name in names)), rows)
+    print_table(("timeframe", "symbols", "learned from", "samples", *(name.replace("_", " ") for name in names)), rows)
 
 
 def _as_json(listed: Listed, *, in_use: bool) -> dict[str, Any]:
@@ -354,40 +350,6 @@ def _registry(settings: Settings) -> Registry[Any]:
     return Registry(settings.models_path.absolute(), Trained.from_files)
 
 
-def _settings(data_dir: Path | None) -> Settings:
-    try:
-        return Settings(data_dir=data_dir) if data_dir is not None else Settings()
-    except ValidationError as error:
-        for fault in error.errors(include_input=False):  # the input may be a secret
-            name = "_".join(str(part) for part in fault["loc"])
-            _tell(f"[red]ENTASIS_{name.upper()}[/]: {escape(fault['msg'])}")
-        raise typer.Exit(2) from None
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output, as wide as the terminal; elsewhere as wide as it needs, so that no value is cut."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns)
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    table.columns[0].no_wrap = True
-    Console(highlight=False, width=None if sys.stdout.isatty() else 10_000).print(table)
-
-
-def _tell(text: str) -> None:
-    screen.print(text, soft_wrap=True)
-
-
 def _refuse(problem: str) -> NoReturn:
-    _tell(f"[red]{escape(problem)}[/]")
+    tell(f"[red]{escape(problem)}[/]")
     raise typer.Exit(1)

@@ -65,6 +65,7 @@ from entasis_engine.portfolio.store import (
 )
 from entasis_engine.storage.columns import ExactDecimal, UtcMilliseconds
 from entasis_engine.storage.database import UNREACHABLE, Database
+from entasis_engine.storage.writes import finished
 
 ATTEMPTS_MAX = 5
 RETRY_SECONDS_MAX = 0.05
@@ -301,11 +302,10 @@ class SqlStore:
         self._begin_snapshot = None if on_postgresql else "BEGIN"
 
     async def transact(self, needs: Needs, work: Work) -> None:
-        # A write, once begun, is finished: a cancelled one would leave its connection, and so the database, locked.
-        await _finished(self._transact(needs, work))
+        await finished(self._transact(needs, work))
 
     async def purge(self, before: datetime, limit: int) -> int:
-        return await _finished(self._purge(before, limit))
+        return await finished(self._purge(before, limit))
 
     async def _transact(self, needs: Needs, work: Work) -> None:
         for attempt in range(ATTEMPTS_MAX):
@@ -532,18 +532,6 @@ class SqlStore:
     async def _read_together(self, *statements: Select[Any]) -> list[Sequence[Any]]:
         async with _using(self._snapshots, self._begin_snapshot) as connection:
             return [(await connection.execute(statement)).all() for statement in statements]
-
-
-async def _finished(writing: Awaitable[_Row]) -> _Row:
-    """Wait for a write to its end, even when cancelled."""
-    task = asyncio.ensure_future(writing)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.exception()  # whoever cancels is told nothing else, even if the write failed
-        raise
 
 
 # What went wrong.
