@@ -69,7 +69,7 @@ lint: $(DEV) ## Check style, types, import rules and the contract
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@if command -v go >/dev/null; then \
-		$(BIN)/python scripts/generate.py --protos && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto; \
+		$(BIN)/python -m scripts.generate --protos && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto; \
 	else echo "buf lint: skipped, since go, which fetches a proto that ours import, is not installed"; fi
 	@$(BIN)/python scripts/breaking.py
 	@$(BIN)/python scripts/document.py --check
@@ -80,7 +80,7 @@ format: $(DEV) ## Bring the code into shape
 
 .PHONY: gen
 gen: $(DEV) ## Write gen/ from proto/ (needs go, for one proto file)
-	@$(BIN)/python scripts/generate.py
+	@$(BIN)/python -m scripts.generate
 
 .PHONY: docs
 docs: $(DEV) ## Write the pages of docs/ that are read off the code
@@ -88,7 +88,7 @@ docs: $(DEV) ## Write the pages of docs/ that are read off the code
 
 .PHONY: gen-check
 gen-check: $(DEV) ## Fail where gen/ is not what proto/ says
-	@$(BIN)/python scripts/generate.py --check
+	@$(BIN)/python -m scripts.generate --check
 
 .PHONY: lock
 lock: $(DEV) ## Pin every dependency anew, by version and hash

@@ -25,13 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#entasis/access/v1/requirement.proto\x12\x11\x65ntasis.access.v1\x1a google/protobuf/descriptor.proto\"_\n\x0bRequirement\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06public\x18\x02 \x01(\x08\x12\x0f\n\x07\x61pi_key\x18\x03 \x01(\x08\x12\x0e\n\x06\x61nyone\x18\x04 \x01(\x08\x12\x10\n\x08internal\x18\x05 \x01(\x08:U\n\x0brequirement\x12\x1e.google.protobuf.MethodOptions\x18\xe1\x89\x03 \x01(\x0b\x32\x1e.entasis.access.v1.Requirementb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#entasis/access/v1/requirement.proto\x12\x11\x65ntasis.access.v1\x1a google/protobuf/descriptor.proto\"_\n\x0bRequirement\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x0e\n\x06public\x18\x02 \x01(\x08\x12\x0f\n\x07\x61pi_key\x18\x03 \x01(\x08\x12\x0e\n\x06\x61nyone\x18\x04 \x01(\x08\x12\x10\n\x08internal\x18\x05 \x01(\x08:U\n\x0brequirement\x12\x1e.google.protobuf.MethodOptions\x18\xe1\x89\x03 \x01(\x0b\x32\x1e.entasis.access.v1.RequirementB-P\x01Z)entasis/gen/go/entasis/access/v1;accessv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'entasis.access.v1.requirement_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'P\001Z)entasis/gen/go/entasis/access/v1;accessv1'
   _globals['_REQUIREMENT']._serialized_start=92
   _globals['_REQUIREMENT']._serialized_end=187
 # @@protoc_insertion_point(module_scope)

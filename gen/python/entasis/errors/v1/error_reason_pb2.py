@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$entasis/errors/v1/error_reason.proto\x12\x11\x65ntasis.errors.v1*\xe8\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x0e\n\nMARKET_001\x10\x01\x12\x0e\n\nMARKET_002\x10\x02\x12\x0c\n\x08PORT_001\x10\x03\x12\x0c\n\x08PORT_002\x10\x04\x12\x0c\n\x08PORT_003\x10\x13\x12\x0c\n\x08PORT_004\x10\x14\x12\n\n\x06\x41I_001\x10\x05\x12\n\n\x06\x41I_002\x10\x06\x12\x0f\n\x0bREQUEST_001\x10\x07\x12\x0f\n\x0bREQUEST_002\x10\x08\x12\x0f\n\x0bREQUEST_003\x10\t\x12\x0f\n\x0bREQUEST_004\x10\n\x12\x0f\n\x0bREQUEST_005\x10\x15\x12\x0c\n\x08\x41UTH_001\x10\x0b\x12\x0c\n\x08\x41UTH_002\x10\x0c\x12\x0c\n\x08\x41UTH_003\x10\r\x12\r\n\tLIMIT_001\x10\x0e\x12\r\n\tLIMIT_002\x10\x0f\x12\x0e\n\nSERVER_001\x10\x10\x12\x0e\n\nSERVER_002\x10\x11\x12\x0e\n\nSERVER_003\x10\x12\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$entasis/errors/v1/error_reason.proto\x12\x11\x65ntasis.errors.v1*\xe8\x02\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x0e\n\nMARKET_001\x10\x01\x12\x0e\n\nMARKET_002\x10\x02\x12\x0c\n\x08PORT_001\x10\x03\x12\x0c\n\x08PORT_002\x10\x04\x12\x0c\n\x08PORT_003\x10\x13\x12\x0c\n\x08PORT_004\x10\x14\x12\n\n\x06\x41I_001\x10\x05\x12\n\n\x06\x41I_002\x10\x06\x12\x0f\n\x0bREQUEST_001\x10\x07\x12\x0f\n\x0bREQUEST_002\x10\x08\x12\x0f\n\x0bREQUEST_003\x10\t\x12\x0f\n\x0bREQUEST_004\x10\n\x12\x0f\n\x0bREQUEST_005\x10\x15\x12\x0c\n\x08\x41UTH_001\x10\x0b\x12\x0c\n\x08\x41UTH_002\x10\x0c\x12\x0c\n\x08\x41UTH_003\x10\r\x12\r\n\tLIMIT_001\x10\x0e\x12\r\n\tLIMIT_002\x10\x0f\x12\x0e\n\nSERVER_001\x10\x10\x12\x0e\n\nSERVER_002\x10\x11\x12\x0e\n\nSERVER_003\x10\x12\x42-P\x01Z)entasis/gen/go/entasis/errors/v1;errorsv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'entasis.errors.v1.error_reason_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'P\001Z)entasis/gen/go/entasis/errors/v1;errorsv1'
   _globals['_ERRORREASON']._serialized_start=60
   _globals['_ERRORREASON']._serialized_end=420
 # @@protoc_insertion_point(module_scope)
