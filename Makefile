@@ -16,9 +16,10 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 …"; exit 1; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(RUNTIME): requirements/runtime.txt requirements/build.txt pyproject.toml | $(BIN)/python
+$(RUNTIME): requirements/runtime.txt requirements/build.txt requirements/pages.txt pyproject.toml | $(BIN)/python
 	@echo "Installing Entasis Engine into $(VENV) …"
 	@$(PIP_INSTALL) -r requirements/runtime.txt -r requirements/build.txt
+	@$(PIP_INSTALL) --no-deps -r requirements/pages.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -96,6 +97,7 @@ lock: $(DEV) ## Pin every dependency anew, by version and hash
 	$$compile --upgrade pyproject.toml --all-extras --group dev -o requirements/dev.txt && \
 	$$compile pyproject.toml -c requirements/dev.txt -o requirements/runtime.txt && \
 	$$compile pyproject.toml --all-extras -c requirements/dev.txt -o requirements/extras.txt && \
+	$$compile --upgrade --group pages --no-deps -o requirements/pages.txt && \
 	printf 'editables\nhatchling\n' | $$compile -c requirements/dev.txt - -o requirements/build.txt
 
 .PHONY: clean

@@ -13,16 +13,34 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.contract import descriptor, python
+from scripts.contract import asyncapi, descriptor, golang, java, openapi, python, typescript
 from scripts.contract.tools import ROOT, lay_out_imported_protos
 
-PARTS: dict[str, Callable[[Path], None]] = {
-    "descriptor": descriptor.generate,
-    "python": python.generate,
-}
-"""Each writes its folders anew into gen/, or into a temporary folder in place of it."""
+
+@dataclass(frozen=True)
+class Part:
+    """What is generated together."""
+
+    generate: Callable[[Path], None]
+    """Writes its folders into gen/, or into a temporary folder in place of it."""
+    folders: tuple[str, ...]
+    programs: tuple[str, ...] = ()
+    """What must be installed beside Python's own packages."""
+
+
+PARTS = (
+    Part(descriptor.generate, ("descriptor",)),
+    Part(python.generate, ("python", "betterproto")),
+    Part(openapi.generate, ("openapi",), ("go",)),
+    Part(asyncapi.generate, ("asyncapi",)),
+    Part(golang.generate, ("go",), ("go",)),
+    Part(typescript.generate, ("typescript",), ("npm",)),
+    Part(java.generate, ("java",), ("mvn",)),
+)
+"""In this order, since the later ones may read the descriptor set."""
 
 
 def main() -> int:
@@ -33,17 +51,28 @@ def main() -> int:
     lay_out_imported_protos()
     if arguments.protos:
         return 0
+    differences: set[str] = set()
     with tempfile.TemporaryDirectory() as temporary:
         fresh = Path(temporary) / "gen"
-        for part, generate in PARTS.items():
-            print(f"{part} …")
-            generate(fresh)
+        for part in PARTS:
+            names = ", ".join(f"gen/{folder}" for folder in part.folders)
+            if absent := [program for program in part.programs if shutil.which(program) is None]:
+                if not arguments.check:
+                    raise SystemExit(
+                        f"{names}: needs {', '.join(absent)}, which is not installed. Nothing was changed."
+                    )
+                print(f"{names}: skipped, since {', '.join(absent)} is not installed")
+                continue
+            print(f"{names} …", flush=True)
+            part.generate(fresh)
+            if arguments.check:
+                for folder in part.folders:
+                    differences |= {f"{folder}/{name}" for name in compare(fresh / folder, ROOT / "gen" / folder)}
         if not arguments.check:
             replace(fresh, ROOT / "gen")
             print("gen/ is written.")
             return 0
-        differences = sorted(compare(fresh, ROOT / "gen"))
-    for difference in differences:
+    for difference in sorted(differences):
         print(f"gen/{difference}")
     print("gen/ differs from proto/: run `make gen` and commit the result." if differences else "gen/ is up to date.")
     return 1 if differences else 0
@@ -57,7 +86,7 @@ def replace(fresh: Path, committed: Path) -> None:
 
 
 def compare(fresh: Path, committed: Path) -> set[str]:
-    """Names, relative to gen/, of the files that differ or stand on one side only."""
+    """Names, relative to both, of the files that differ or stand on one side only."""
     names = {
         str(path.relative_to(tree))
         for tree in (fresh, committed)

@@ -25,6 +25,7 @@ from entasis_engine.storage.candles import CandleStore
 from entasis_engine.storage.database import open_database
 from entasis_engine.times import Clock, Monotonic, system_clock
 from entasis_engine.tls import server_tls
+from entasis_engine.web.service import WebService
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ async def open_engine(
                 portfolio.service,
                 analysis.service,
                 access.service,
+                WebService(),
             ],
             default_stages(monotonic, access.audit, log_everything=settings.access_log == "all"),
             AccessGuard(access.gate, edge_names=edge_names),

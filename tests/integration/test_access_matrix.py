@@ -23,6 +23,7 @@ from entasis.access.v1 import access_pb2, requirement_pb2
 from entasis.analysis.v1 import analysis_pb2
 from entasis.market.v1 import market_pb2
 from entasis.portfolio.v1 import portfolio_pb2
+from entasis.web.v1 import web_pb2
 from entasis_engine import assets
 from entasis_engine.access.directory import SCOPES
 from entasis_engine.access.needs import UndeclaredError, need_of
@@ -37,7 +38,7 @@ from entasis_engine.rpc.stages import default_stages
 from entasis_engine.settings import Settings
 from entasis_engine.times import system_clock
 
-MODULES = (access_pb2, analysis_pb2, market_pb2, portfolio_pb2)
+MODULES = (access_pb2, analysis_pb2, market_pb2, portfolio_pb2, web_pb2)
 SERVICES: list[ServiceDescriptor] = [
     service for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()
 ]

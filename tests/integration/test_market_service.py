@@ -52,6 +52,7 @@ HALF_PAST_NINE = datetime(2024, 3, 21, 9, 30, tzinfo=UTC)
 PORTFOLIO = "entasis.portfolio.v1.PortfolioService"
 ACCESS = "entasis.access.v1.AccessService"
 ANALYSIS = "entasis.analysis.v1.AnalysisService"
+WEB = "entasis.web.v1.WebService"
 SERVICE = "entasis.market.v1.MarketService"
 SECRET = "the password is 12345"  # what an exception inside says, and no caller may see
 
@@ -698,6 +699,7 @@ async def test_reflection_lists_what_is_served_and_nothing_else(served: Served) 
         PORTFOLIO,
         ANALYSIS,
         ACCESS,
+        WEB,
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }

@@ -117,10 +117,12 @@ class QueryRules:
 
 
 def _as_pattern(template: str) -> str:
-    parts = re.split(r"\{(\w+)\}", template)
-    return (
-        "".join(f"(?P<{part}>[^/]+)" if position % 2 else re.escape(part) for position, part in enumerate(parts)) + "/?"
-    )
+    parts = re.split(r"\{(\w+)(?:=([^}]*))?\}", template)  # text, then a name and its own template, text again, …
+    pattern = re.escape(parts[0])
+    for name, inner, text in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        value = re.escape(inner or "*").replace(r"\*", "[^/]+")
+        pattern += f"(?P<{name}>{value}){re.escape(text)}"
+    return pattern + "/?"
 
 
 def snake_case(name: str) -> str:

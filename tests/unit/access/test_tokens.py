@@ -779,7 +779,11 @@ def test_a_short_secret_is_refused(secret: bytes) -> None:
         Tokens(secret, issuer="entasis", audience="engine")
 
 
-@pytest.mark.parametrize("secret", _public_forms(RSA)[:3] + _public_forms(EC)[:3])
+@pytest.mark.parametrize(
+    "secret",
+    _public_forms(RSA)[:3] + _public_forms(EC)[:3],
+    ids=[f"{kind}{at}" for kind in ("rsa", "ec") for at in range(3)],
+)
 def test_a_public_key_as_the_secret_is_refused(secret: bytes) -> None:
     """A public key, which others have, is refused as a secret, with how to make a good one."""
     with pytest.raises(ValueError, match="openssl rand"):

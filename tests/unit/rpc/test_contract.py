@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from entasis.market.v1 import market_pb2 as pb
+from entasis.web.v1 import web_pb2
 from entasis_engine.errors import EntasisError
 from entasis_engine.rpc.contract import CACHED_REQUEST_BYTES_MAX, QueryRules, decoder, snake_case
 
@@ -108,3 +109,20 @@ def test_what_is_quoted_is_short() -> None:
 def test_snake_case(name: str, expected: str) -> None:
     """RPC names become method names."""
     assert snake_case(name) == expected
+
+
+def test_a_path_variable_with_a_template_of_its_own_is_read_as_the_transcoder_reads_it() -> None:
+    """`{path=docs/*}` takes one part more, no two; what the query says of it must agree."""
+    method = web_pb2.DESCRIPTOR.services_by_name["WebService"].methods_by_name["GetAsset"]
+    rules = QueryRules(method)
+    for path in (
+        "/?path=docs",
+        "/docs?path=docs",
+        "/docs/start.js?path=docs/start.js",
+        "/console/app.js?path=console/app.js",
+    ):
+        rules.check(path)
+    for path in ("/docs?path=docs/start.js", "/docs/start.js?path=docs", "/docs/a/b?path=docs/a/b"):
+        with pytest.raises(EntasisError) as refused:
+            rules.check(path)
+        assert _faults(refused.value) == ["path"]

@@ -1,0 +1,57 @@
+// Starts Swagger UI on the engine's own document. A key that is entered lives as long as the tab.
+"use strict";
+
+const KEPT = "entasis.swagger.credentials";
+const STREAM_SECONDS_MAX = 3;
+const STREAM_BYTES_MAX = 20_000;
+
+// A stream never ends, and Swagger UI shows an answer only once it has: show how it begins.
+async function beginningOf(url, request) {
+  const response = await fetch(url, request);
+  if (!response.ok || !response.body) return response;
+  const reader = response.body.getReader();
+  const timer = setTimeout(() => reader.cancel(), STREAM_SECONDS_MAX * 1000);
+  const parts = [];
+  let bytes = 0;
+  try {
+    while (bytes < STREAM_BYTES_MAX) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      parts.push(value);
+      bytes += value.length;
+    }
+  } finally {
+    clearTimeout(timer);
+    reader.cancel().catch(() => {}); // it may have ended by itself
+  }
+  const { status, statusText, headers } = response;
+  const shown = new Response(new Blob(parts), { status, statusText, headers });
+  Object.defineProperty(shown, "url", { value: response.url });
+  return shown;
+}
+
+const ui = SwaggerUIBundle({
+  url: "/docs/openapi.yaml",
+  dom_id: "#api",
+  deepLinking: true,
+  displayRequestDuration: true,
+  tryItOutEnabled: true,
+  validatorUrl: null, // it would ask another host
+  docExpansion: "list",
+  defaultModelsExpandDepth: 0,
+  requestInterceptor: (request) => {
+    if (/:stream(\?|$)/.test(request.url)) request.userFetch = beginningOf;
+    return request;
+  },
+  onComplete: () => {
+    try {
+      ui.authActions.authorize(JSON.parse(sessionStorage.getItem(KEPT) ?? "{}"));
+    } catch {
+      sessionStorage.removeItem(KEPT);
+    }
+    ui.getStore().subscribe(() => {
+      const credentials = ui.authSelectors.authorized()?.toJS() ?? {};
+      sessionStorage.setItem(KEPT, JSON.stringify(credentials));
+    });
+  },
+});
