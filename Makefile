@@ -2,11 +2,13 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
+TEST_WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
+LINTER := scripts/lint/node_modules/.package-lock.json
 
 .PHONY: help
 help: ## Say what can be made
@@ -43,8 +45,8 @@ run: $(RUNTIME) ## Start everything: engine, WebSocket bridge and Envoy, on a si
 	@exec $(BIN)/entasis up
 
 .PHONY: test
-test: $(DEV) ## Run all tests (those that need a browser or real data say so where it is absent)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(DEV) ## Run all tests, two at a time (those that need a browser or real data say so where it is absent)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 .PHONY: test-crash
 test-crash: $(DEV) ## Kill the engine 50 times in mid-feed and count what is lost (about two minutes)
@@ -64,6 +66,10 @@ bench: $(DEV) ## Measure CPU per call and per message beside named peers, in one
 evaluate: $(DEV) ## Measure forecasts and risk walk-forward on real candles, and write docs/evaluation
 	@$(BIN)/python -m scripts.evaluation $(EVALUATE_ARGS)
 
+$(LINTER): scripts/lint/package-lock.json
+	@npm ci --silent --prefix scripts/lint
+	@touch $@
+
 .PHONY: lint
 lint: $(DEV) ## Check style, types, import rules and the contract
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -72,6 +78,10 @@ lint: $(DEV) ## Check style, types, import rules and the contract
 	@if command -v go >/dev/null; then \
 		$(BIN)/python -m scripts.generate --protos && $(BIN)/buf lint && $(BIN)/buf format --diff --exit-code proto; \
 	else echo "buf lint: skipped, since go, which fetches a proto that ours import, is not installed"; fi
+	@if command -v npm >/dev/null; then \
+		$(MAKE) --no-print-directory $(LINTER) && REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true \
+		scripts/lint/node_modules/.bin/redocly lint --config scripts/lint/redocly.yaml openapi asyncapi; \
+	else echo "OpenAPI and AsyncAPI: not linted, since npm, which installs the linter, is not installed"; fi
 	@$(BIN)/python scripts/breaking.py
 	@$(BIN)/python scripts/document.py --check
 
@@ -80,7 +90,7 @@ format: $(DEV) ## Bring the code into shape
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . ; $(BIN)/buf format -w proto
 
 .PHONY: gen
-gen: $(DEV) ## Write gen/ from proto/ (needs go, for one proto file)
+gen: $(DEV) ## Write gen/ from proto/ (needs go, npm and mvn, for the generators of other languages)
 	@$(BIN)/python -m scripts.generate
 
 .PHONY: docs

@@ -24,11 +24,19 @@ async function beginningOf(url, request) {
     clearTimeout(timer);
     reader.cancel().catch(() => {}); // it may have ended by itself
   }
-  const { status, statusText, headers } = response;
+  const { status, statusText } = response;
+  const headers = new Headers(response.headers);
+  if (headers.get("content-type") === "application/x-ndjson") headers.set("content-type", "text/plain"); // lines, no JSON
   const shown = new Response(new Blob(parts), { status, statusText, headers });
   Object.defineProperty(shown, "url", { value: response.url });
   return shown;
 }
+
+// Light or dark, as the system has it.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const applyTheme = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", applyTheme);
+applyTheme();
 
 const ui = SwaggerUIBundle({
   url: "/docs/openapi.yaml",

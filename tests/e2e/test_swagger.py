@@ -1,0 +1,127 @@
+"""Swagger UI as a stranger finds it at /docs: a key pasted once, and every endpoint answers "Execute"."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from tests.e2e.conftest import Running, Start, eventually
+
+from entasis_engine import assets
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not installed")
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.browser,
+    pytest.mark.skipif(shutil.which("chromium") is None, reason="skipped: Chromium is not installed"),
+    pytest.mark.timeout(300),
+]
+
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+OPENAPI = yaml.safe_load(assets.path("gen/openapi/entasis.yaml").read_text())
+OPERATIONS = {
+    operation["operationId"]: (method, path, operation)
+    for path, methods in OPENAPI["paths"].items()
+    for method, operation in methods.items()
+    if "operationId" in operation
+}
+LAST = ("closePositionByDelete", "closePosition")  # what they close is looked at before
+
+
+@pytest.fixture(scope="module")
+def up(start: Start) -> Running:
+    """An engine on a fresh folder, whose models are trained before anybody asks."""
+    running = start("up", fresh=True, training="auto", hourly_history_days=190, symbols="BTC-USDT,ETH-USDT")
+    running.key = running.until_said(r"\b(ek_\w+)")[1]
+
+    def answered() -> int:
+        path = "/api/v1/analysis/prediction/BTC-USDT"
+        return requests.get(running.web + path, headers={"X-API-Key": running.key}, timeout=20).status_code
+
+    eventually(answered, lambda status: status == 200, seconds=150)
+    return running
+
+
+@pytest.fixture(scope="module")
+def page(up: Running) -> Iterator[Any]:
+    """Swagger UI with the demo key pasted; at the end, nothing was complained of and no other host was asked."""
+    complaints: list[str] = []
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS)
+        page = browser.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith((up.web, "blob:", "data:")) else complaints.append(request.url)
+            ),
+        )
+        page.goto(f"{up.web}/docs")
+        page.wait_for_selector(".opblock")
+        page.click("button.authorize")
+        page.fill("#api_key_value", up.key)
+        page.click(".modal-ux .auth-container:has(#api_key_value) button.authorize")
+        page.click(".modal-ux .btn-done")
+        yield page
+        browser.close()
+    assert complaints == []
+
+
+def test_every_endpoint_answers_execute(page: Any) -> None:
+    """Each operation of the document, executed with the values that stand in its form, gives its success.
+
+    Only the id of a position is put in: of one that was opened in the same way just before.
+    """
+    shown = page.locator(".opblock").evaluate_all("all => all.map(one => one.id.split('-').at(-1))")
+    assert sorted(shown) == sorted(OPERATIONS)
+    answers = {}
+    for name in [*(one for one in ("createPosition", *shown) if one not in LAST), *LAST]:
+        if name not in answers:
+            answers[name] = executed(page, name, answers)
+    for name, (status, body) in answers.items():
+        _, path, operation = OPERATIONS[name]
+        assert status == min(code for code in operation["responses"] if code.startswith("2")), (name, body)
+        first = body.splitlines()[0] if path.endswith(":stream") else body
+        assert isinstance(json.loads(first), dict), (name, body[:300])
+
+
+def executed(page: Any, name: str, answers: dict[str, tuple[str, str]]) -> tuple[str, str]:
+    """The status and the body that Swagger UI shows for an operation."""
+    _, path, operation = OPERATIONS[name]
+    block = page.locator(f".opblock[id$='-{name}']")
+    block.locator(".opblock-summary-control").click()
+    block.locator("button.execute").wait_for()
+    if any(one.get("name") == "position_id" for one in operation["parameters"]):
+        position = json.loads(answers["createPosition"][1])["position_id"]
+        block.locator("tr[data-param-name=position_id] input").fill(position)
+    block.locator("button.execute").click()
+    row = block.locator(".live-responses-table .response").first
+    row.wait_for()
+    status = row.locator(".response-col_status").inner_text().split()[0]
+    body = row.locator(".response-col_description code, .response-col_description pre").first.inner_text()
+    block.locator(".opblock-summary-control").click()
+    return status, body
+
+
+def test_a_key_that_was_pasted_outlives_a_reload_and_no_tab(page: Any) -> None:
+    """The key is kept for the tab, so that a reload needs no second paste, and nowhere that outlives the tab."""
+    page.reload()
+    page.wait_for_selector("button.authorize.locked")
+    assert page.evaluate("localStorage.length") == 0
+    assert page.context.cookies() == []
