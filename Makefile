@@ -34,7 +34,7 @@ $(DEV): requirements/dev.txt $(RUNTIME)
 setup: $(RUNTIME) ## Install what running needs into .venv
 
 .PHONY: setup-extras
-setup-extras: $(RUNTIME) ## Install what the live feed (ccxt) and the betterproto client need, too
+setup-extras: $(RUNTIME) ## Install what the live feed (ccxt) needs, too
 	@$(PIP_INSTALL) -r requirements/extras.txt
 
 .PHONY: setup-dev
@@ -48,9 +48,17 @@ run: $(RUNTIME) ## Start everything: engine, WebSocket bridge and Envoy, on a si
 test: $(DEV) ## Run all tests, two at a time (those that need a browser or real data say so where it is absent)
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
+.PHONY: test-clients
+test-clients: $(DEV) ## Build the client programs in Python, TypeScript, Go and Java, and run them against an engine
+	@$(BIN)/python -m pytest tests/e2e/test_clients.py $(PYTEST_ARGS)
+
 .PHONY: test-crash
 test-crash: $(DEV) ## Kill the engine 50 times in mid-feed and count what is lost (about two minutes)
 	@ENTASIS_CRASHES=50 $(BIN)/python -m pytest tests/e2e/test_crash.py -s $(PYTEST_ARGS)
+
+.PHONY: test-streams
+test-streams: $(DEV) ## Kill the engine 15 times and cut connections 100 times under a Python client's streams (about five minutes)
+	@ENTASIS_CLIENT_KILLS=15 ENTASIS_CLIENT_CUTS=100 $(BIN)/python -m pytest tests/e2e/test_client.py -s $(PYTEST_ARGS)
 
 .PHONY: test-ledger
 test-ledger: $(DEV) ## Load the ledger, cut its replies and kill it, at full size on both databases (about 40 minutes)

@@ -74,7 +74,7 @@ def main() -> int:
             return 0
     for difference in sorted(differences):
         print(f"gen/{difference}")
-    print("gen/ differs from proto/: run `make gen` and commit the result." if differences else "gen/ is up to date.")
+    print("gen/ differs from what it is made of: run `make gen` and commit the result." if differences else "gen/ is up to date.")
     return 1 if differences else 0
 
 

@@ -1,5 +1,5 @@
-// Names and pins the one part of the contract that no Python package carries: buf/validate/validate.proto.
-// `make gen` reads it from the Go module; nothing is compiled.
+// Names and pins what `make gen` takes from Go: buf/validate/validate.proto, which no Python package carries and which
+// is only read, and the generators for Go and OpenAPI. Not for `go mod tidy`, which knows of no need for the former.
 module entasis.local/contract
 
 go 1.26.0

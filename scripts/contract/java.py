@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import descriptor_pb2
 from google.protobuf.message import Message
@@ -84,9 +85,10 @@ def lean_contract(target: Path, *more: str) -> list[str]:
     contract.DiscardUnknownFields()
     for message in _messages_within(contract):
         if isinstance(message, OPTIONS):
+            options: Any = message
             for field, _ in message.ListFields():
                 if field.is_extension:
-                    message.ClearExtension(field)
+                    options.ClearExtension(field)
     for file in contract.file:
         file.dependency[:] = sorted({definitions[name] for name in _used(file)} - {file.name})
         if not (PROTO / file.name).is_file():

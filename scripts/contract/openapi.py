@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ from scripts.contract.openapi_contract import (
     without_errors,
 )
 from scripts.contract.openapi_errors import RATE_LIMIT_HEADERS, SHAPES, Errors, cases_of, headers
-from scripts.contract.openapi_fields import HOLDS, MOMENT, Schema
-from scripts.contract.openapi_schemas import Schemas, about
+from scripts.contract.openapi_fields import HOLDS, Schema
+from scripts.contract.openapi_schemas import Schemas, about, keys
 from scripts.contract.tools import ROOT, our_services, protoc, run_go
 
 GENERATOR = "github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv3"
@@ -40,6 +40,7 @@ BIN = ROOT / "build" / "go" / "bin"
 OPENAPI = "3.1.1"
 HEAD = "# Generated from proto/ by scripts/contract/openapi.py. DO NOT EDIT.\n"
 LINE = 120
+SUMMARY_MAX = 150
 TAGS = {
     "MarketService": "Market",
     "PortfolioService": "Portfolio",
@@ -63,13 +64,13 @@ answer may have more fields in a later version, never fewer: ignore what you do 
 **Who calls.** Send an API key as `X-API-Key`, or a token as `Authorization: Bearer`. Either one is enough; where both
 are sent, both must be valid and name the same account. `POST /api/v1/auth/token` exchanges a key for a token.
 
-**Errors** are `google.rpc.Status`. The first of `details` has a `reason`, which the header `X-Error-Code` repeats: branch
-on it. Messages are Korean for `Accept-Language: ko`, English otherwise. A method that a path does not have is 405 with
-`Allow`, a path that is none 404, both with the reason REQUEST_002.
+**Errors** are `google.rpc.Status`. The first of `details` has a `reason`, which the header `X-Error-Code` repeats:
+branch on it. Messages are Korean for `Accept-Language: ko`, English otherwise. A method that a path does not have is
+405 with `Allow`, a path that is none 404, both with the reason REQUEST_002.
 
-**Limits.** 1000 requests per minute and caller unless agreed otherwise; `X-RateLimit-*` say what is left, 429 comes with
-`Retry-After`. A parameter that an operation does not have, or that is given twice with different values, is refused,
-as is a field of a body that it does not have.
+**Limits.** 1000 requests per minute and caller unless agreed otherwise; `X-RateLimit-*` say what is left, 429 comes
+with `Retry-After`. A parameter that an operation does not have, or that is given twice with different values, is
+refused, as is a field of a body that it does not have.
 
 **Streams** never end by themselves. They are newline-delimited JSON, or server-sent events for a caller who sends
 `Accept: text/event-stream`. Live data also come over a WebSocket, `/ws/market`, which AsyncAPI describes.
@@ -215,18 +216,15 @@ class _Document:
         return parameter | {"schema": schema, "example": self._request_example(field)}
 
     def _request_example(self, field: FieldDescriptor) -> Any:
-        for key in (f"{field.containing_type.name}.{field.name}", field.name):
-            if key in HOLDS:
-                return self._schemas.example_of(field)
+        if any(key in HOLDS for key in keys(field)):
+            return self._schemas.example_of(field)
         raise ContractError(f"{field.full_name} has no example in openapi_fields.py")
 
     def _body(self, rpc: Rpc, binding: Binding, generated: Schema) -> Schema:
         message = rpc.descriptor.input_type
         in_path = path_variables(binding.path)
         schema = self._schemas.body(message, generated["requestBody"]["content"]["application/json"]["schema"], in_path)
-        example = {
-            field.name: self._request_example(field) for field in message.fields if field.name not in in_path
-        }
+        example = {field.name: self._request_example(field) for field in message.fields if field.name not in in_path}
         return {
             "required": "required" in schema,
             "content": {"application/json": {"schema": schema, "example": example}},
@@ -277,13 +275,17 @@ class _Document:
 
 
 def _said(rpc: Rpc, comment: str) -> tuple[str, str]:
-    """The first sentence of an RPC's comment, and the rest of it."""
+    """The first sentence of an RPC's comment, and the rest of it; all of it where the sentence had to be cut."""
     text = without_errors(comment)
     rest = text.removeprefix(f"{rpc.name} ")
     if not rest or rest == text:
         raise ContractError(f"{rpc.descriptor.full_name}: its comment must begin with its name and say what it does")
     rest = rest[0].upper() + rest[1:]
     summary, _, description = rest.partition(". ") if ". " in rest.partition("\n")[0] else rest.partition("\n\n")
+    if len(summary) > SUMMARY_MAX:
+        summary, description = summary.partition(": ")[0], rest
+    if len(summary) > SUMMARY_MAX:
+        raise ContractError(f"{rpc.descriptor.full_name}: its first sentence is too long for a summary: {summary}")
     return summary.removesuffix("."), description.strip()
 
 
@@ -347,8 +349,8 @@ def _security_schemes() -> Schema:
             "type": "apiKey",
             "in": "header",
             "name": "X-API-Key",
-            "description": "An API key, `ek_…`. `entasis keys create` makes one; `entasis up` prints that of the account "
-            "`demo`.",
+            "description": "An API key, `ek_…`. `entasis keys create` makes one; `entasis up` prints that of the "
+            "account `demo`.",
         },
         "BearerAuth": {
             "type": "http",
@@ -364,8 +366,8 @@ def _parameters() -> Schema:
         "IdempotencyKey": {
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "Chosen by the caller, 1 to 128 printable ASCII characters: within 24 hours the same key with "
-            "the same request gets the first answer again, with another request 409.",
+            "description": "Chosen by the caller, 1 to 128 printable ASCII characters: within 24 hours the same key "
+            "with the same request gets the first answer again, with another request 409.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": IDEMPOTENCY_KEY},
         },
         "AcceptLanguage": {

@@ -11,7 +11,7 @@ from pathlib import Path
 from google.api import annotations_pb2, field_behavior_pb2
 from google.api.http_pb2 import HttpRule
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import FieldOptions, FileDescriptorSet, MethodOptions
 
 from buf.validate import validate_pb2
@@ -107,6 +107,13 @@ def is_required(field: FieldDescriptor) -> bool:
     """Whether a request must have the field."""
     options = FieldOptions.FromString(field.GetOptions().SerializeToString())
     return field_behavior_pb2.REQUIRED in options.Extensions[field_behavior_pb2.field_behavior]
+
+
+def held(field: FieldDescriptor) -> Descriptor:
+    """The message that a field holds. Raises where it holds none."""
+    if field.message_type is None:
+        raise ContractError(f"{field.full_name} holds no message")
+    return field.message_type
 
 
 def is_map(field: FieldDescriptor) -> bool:

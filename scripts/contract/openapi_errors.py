@@ -13,12 +13,16 @@ from scripts.contract.openapi_contract import Binding, ContractError, Rpc, path_
 from scripts.contract.openapi_fields import CASE_VALUES, VALUES, Schema
 
 NEVER_OVER_REST: Mapping[str, str] = {
+    "METHOD_REFUSED": "given where a path has no operation of the method",
     "NO_SUCH_RPC": "what gRPC is told; REST has NOTHING_HERE",
     "NOT_FOR_CALLERS": "the RPCs that say so have no path",
     "ORIGIN_REFUSED": "WebSockets alone look at the origin",
 }
 """Cases of the catalogue that no operation of the document can give, with the reason."""
-NOT_OF_AN_OPERATION: Mapping[str, str] = {"METHOD_REFUSED": "given where the path has no operation of the method"}
+EARLY = {400, 408, 431}
+"""What Envoy may answer before it has read a request, which then has no id."""
+NOT_COUNTED = {408, 413, 431}
+"""What Envoy answers by itself: nobody's limit is touched."""
 PHRASES: Mapping[int, str] = {431: "Request headers too large"}
 SHAPES: Mapping[str, Schema] = {
     "Status": {
@@ -42,9 +46,10 @@ SHAPES: Mapping[str, Schema] = {
                 "description": "First an `ErrorInfo`, which has the reason. Then a `BadRequest` where fields are at "
                 "fault, and a `RetryInfo` where trying again makes sense.",
                 "minItems": 1,
-                "prefixItems": [{"$ref": "#/components/schemas/ErrorInfo"}],
+                "contains": {"$ref": "#/components/schemas/ErrorInfo"},
                 "items": {
                     "anyOf": [
+                        {"$ref": "#/components/schemas/ErrorInfo"},
                         {"$ref": "#/components/schemas/BadRequest"},
                         {"$ref": "#/components/schemas/RetryInfo"},
                     ]
@@ -176,20 +181,21 @@ def _response(status: int, cases: tuple[str, ...], reasons: list[str]) -> Schema
             "description": "The reason, as the body has it.",
             "required": True,
             "schema": {"type": "string", "enum": reasons},
+            "example": reasons[0],
         },
-        "X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"},
+        "X-Request-ID": {"$ref": f"#/components/headers/{'Early-' if status in EARLY else ''}X-Request-ID"},
     }
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/WWW-Authenticate"}
     if status == HTTPStatus.TOO_MANY_REQUESTS or any(CATALOGUE[case].retry_after_seconds for case in cases):
         headers["Retry-After"] = {"$ref": "#/components/headers/Retry-After"}
-    if status not in {HTTPStatus.REQUEST_TIMEOUT, 413, 431}:  # which Envoy gives by itself, before anyone is counted
+    if status not in NOT_COUNTED:
         headers |= {name: {"$ref": f"#/components/headers/{name}"} for name in RATE_LIMIT_HEADERS}
     codes = sorted({CATALOGUE[case].code for case in cases})
     told_apart: Schema = {
         "properties": {
             "code": {"enum": codes},
-            "details": {"prefixItems": [{"properties": {"reason": {"enum": reasons}}}]},
+            "details": {"contains": {"required": ["reason"], "properties": {"reason": {"enum": reasons}}}},
         }
     }
     return {
@@ -215,7 +221,7 @@ def example(case: str) -> dict[str, Any]:
     if "problem" in names:
         field, _, words = VALUES["problem"].partition(": ")
         faults = [FieldFault(field, {"en": words, "ko": words})]
-    body = status_as_json(EntasisError(case, faults=faults, **values).status())
+    body = status_as_json(EntasisError(case, faults=faults, retry_after_seconds=None, **values).status())
     for detail in body["details"]:
         if "metadata" in detail:
             detail["metadata"] = dict(sorted(detail["metadata"].items()))  # protobuf keeps no order of a map
@@ -233,6 +239,11 @@ def headers() -> dict[str, Schema]:
         "X-Request-ID": {
             "description": "Identifies the request; tell it to whoever operates the engine.",
             "required": True,
+            "schema": {"type": "string", "minLength": 1},
+            "example": VALUES["request_id"],
+        },
+        "Early-X-Request-ID": {
+            "description": "Identifies the request, unless it was refused before it was read.",
             "schema": {"type": "string", "minLength": 1},
             "example": VALUES["request_id"],
         },

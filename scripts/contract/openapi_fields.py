@@ -30,15 +30,8 @@ NAME: Schema = {"minLength": 1}
 COUNT: Schema = {"minimum": 0}
 SHARE: Schema = {"minimum": 0, "maximum": 1}
 ANY: Schema = {}
-PAIR: Schema = {
-    "type": "array",
-    "prefixItems": [
-        {"type": "string", "title": "price", **DECIMAL},
-        {"type": "string", "title": "size", **DECIMAL},
-    ],
-    "minItems": 2,
-    "maxItems": 2,
-}
+PAIR: Schema = {"type": "array", "items": {"type": "string", **DECIMAL}, "minItems": 2, "maxItems": 2}
+"""A price and a size."""
 SIDES = ["long", "short"]
 TIMEFRAMES = ["1h", "4h", "1d"]
 MOMENT = "2024-03-21T09:30:00Z"
@@ -79,6 +72,7 @@ HOLDS: Mapping[str, Holds] = {
     "bids": Holds(PAIR, [["65000.00", "1.234"], ["64999.00", "2.345"]]),
     "asks": Holds(PAIR, [["65001.00", "1.234"], ["65002.00", "2.345"]]),
     "checksum": Holds(ANY, 3054209017),
+    "interruptions": Holds(ANY, []),
     "restored": Holds(ANY, False),
     "last_heard_time": Holds(ANY, "2024-03-21T09:29:44.871Z"),
     "base_currency": Holds(NAME, "BTC"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from scripts.contract.openapi_contract import ContractError, is_map, is_required, plain_text, rules
+from scripts.contract.openapi_contract import ContractError, held, is_map, is_required, plain_text, rules
 from scripts.contract.openapi_fields import HOLDS, MAY_BE_ABSENT, NOT_SHOWN, Holds, Schema
 
 INT32_MAX, UINT32_MAX = 2**31 - 1, 2**32 - 1
@@ -73,7 +73,7 @@ class Schemas:
 
     def _printed(self, field: FieldDescriptor, description: str) -> Schema:
         if is_map(field):
-            value = self._one(field.message_type.fields_by_name["value"], {})
+            value = self._one(held(field).fields_by_name["value"], {})
             return {"type": "object", "description": description, "additionalProperties": value}
         one = self._one(field, self._holds(field).schema if self._is_plain(field) else {})
         if field.is_repeated:
@@ -86,7 +86,7 @@ class Schemas:
         return field.message_type is None or field.message_type.full_name.startswith("google.protobuf.")
 
     def _holds(self, field: FieldDescriptor) -> Holds:
-        for key in (f"{field.containing_type.name}.{field.name}", field.name):
+        for key in keys(field):
             if key in HOLDS:
                 self._used.add(key)
                 return HOLDS[key]
@@ -108,14 +108,15 @@ class Schemas:
             case FieldDescriptor.TYPE_UINT64:
                 return {**UINT64, **holds}
             case FieldDescriptor.TYPE_ENUM:
-                names = [value.name for value in field.enum_type.values if value.number]
+                values = field.enum_type.values if field.enum_type is not None else []
+                names = [value.name for value in values if value.number]
                 return {"type": "string", "enum": names, **holds}
-            case FieldDescriptor.TYPE_MESSAGE if field.message_type.full_name == "google.protobuf.Timestamp":
+            case FieldDescriptor.TYPE_MESSAGE if held(field).full_name == "google.protobuf.Timestamp":
                 return {**TIME, **holds}
-            case FieldDescriptor.TYPE_MESSAGE if field.message_type.full_name == "google.protobuf.ListValue":
+            case FieldDescriptor.TYPE_MESSAGE if held(field).full_name == "google.protobuf.ListValue":
                 return holds
             case FieldDescriptor.TYPE_MESSAGE:
-                return self.answer(field.message_type)
+                return self.answer(held(field))
         raise ContractError(f"{field.full_name} is of a type that nothing here describes")
 
     # Examples ---------------------------------------------------------------------------------------------------------
@@ -127,10 +128,10 @@ class Schemas:
 
     def example_of(self, field: FieldDescriptor) -> Any:
         """The example of a field: its own, or that of the message it holds."""
-        if self._is_plain(field) or is_map(field):
+        if self._is_plain(field) or is_map(field) or any(key in HOLDS for key in keys(field)):
             value = self._holds(field).example
             return [value] if field.is_repeated and not is_map(field) and not isinstance(value, list) else value
-        inner = self.example(field.message_type)
+        inner = self.example(held(field))
         return [inner] if field.is_repeated else inner
 
     # Requests ---------------------------------------------------------------------------------------------------------
@@ -176,7 +177,7 @@ class Schemas:
                 least = demanded.int32.gte if demanded.int32.HasField("gte") else -INT32_MAX - 1
                 most = demanded.int32.lte if demanded.int32.HasField("lte") else INT32_MAX
                 return {"type": "integer", "format": "int32", "minimum": least, "maximum": most}
-            case FieldDescriptor.TYPE_MESSAGE if field.message_type.full_name == "google.protobuf.Timestamp":
+            case FieldDescriptor.TYPE_MESSAGE if held(field).full_name == "google.protobuf.Timestamp":
                 return {"type": "string", "format": "date-time"}
         raise ContractError(f"{field.full_name} is of a type that nothing here describes")
 
@@ -208,6 +209,12 @@ def _default(schema: Schema, said: str) -> Schema:
     if schema["type"] == "string" and "format" not in schema and said in schema.get("enum", ["1"]):
         return {"default": said}
     return {}
+
+
+def keys(field: FieldDescriptor) -> tuple[str, str]:
+    """What openapi_fields.py may know a field by, the narrower first."""
+    message = field.containing_type
+    return (f"{message.name}.{field.name}" if message is not None else field.name, field.name)
 
 
 def about(comment: str, name: str) -> str:

@@ -1,6 +1,6 @@
 """gen/typescript: messages and services for browsers and Node.js (protobuf-es), to be called with Connect.
 
-JavaScript with declarations rather than TypeScript: both Node.js and every bundler take it out of `node_modules` as it is.
+JavaScript with declarations rather than TypeScript: Node.js and every bundler take it out of `node_modules` as it is.
 """
 
 from __future__ import annotations
@@ -71,9 +71,7 @@ def generate(target: Path) -> None:
 
 def manifest() -> dict[str, object]:
     """package.json. The runtime is a peer, since a program must have one copy of it only."""
-    exports = {
-        entry: {"types": f"./{file}.d.ts", "default": f"./{file}.js"} for entry, file in sorted(ENTRIES.items())
-    }
+    exports = {entry: {"types": f"./{file}.d.ts", "default": f"./{file}.js"} for entry, file in sorted(ENTRIES.items())}
     return {
         "name": "entasis-api",
         "version": "0.1.0",
@@ -92,7 +90,7 @@ README = """\
 
 Messages and services of Entasis Engine for browsers and Node.js, written by `make gen` from proto/: edit nothing here.
 
-- `entasis-api/market/v1`, `…/portfolio/v1`, `…/analysis/v1`, `…/access/v1`, `…/web/v1`: a service each, and its messages
+- `entasis-api/market/v1`, `…/portfolio/v1`, `…/analysis/v1`, `…/access/v1`, `…/web/v1`: a service and its messages
 - `entasis-api/errors/v1`: the reasons of errors
 - `entasis-api/rpc`: what errors carry: `ErrorInfo`, `BadRequest`, `RetryInfo`
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from urllib.parse import parse_qsl, unquote
 
 import protovalidate
@@ -47,13 +48,19 @@ def decoder(method: MethodDescriptor) -> Callable[[bytes], Message]:
 
 class QueryRules:
     """What a transcoder lets pass that would have the caller misunderstood: a query parameter that contradicts the
-    path (it would win), and a repeated parameter of a field that holds one value (the last would win).
+    path (it would win), a repeated parameter of a field that holds one value (the last would win), and a parameter of a
+    call whose body is the whole request (either might win).
     """
 
     def __init__(self, method: MethodDescriptor) -> None:
         rule = method.GetOptions().Extensions[annotations_pb2.http]
-        templates = [binding.get or binding.post or binding.delete for binding in (rule, *rule.additional_bindings)]
-        self._paths = [re.compile(_as_pattern(template)) for template in templates if template]
+        bindings = [(one.get or one.post or one.delete, one.body) for one in (rule, *rule.additional_bindings)]
+        self._paths = [re.compile(_as_pattern(template)) for template, _ in bindings if template]
+        self._whole_body = {
+            pattern
+            for pattern, (_, body) in zip(self._paths, filter(itemgetter(0), bindings), strict=True)
+            if body == "*"
+        }
         fields = method.input_type.fields
         # A transcoder takes a field by its name and by its JSON name.
         self._names = {name: field.name for field in fields for name in (field.name, field.json_name)}
@@ -70,9 +77,12 @@ class QueryRules:
             korean = f"최대 {QUERY_CHARACTERS_MAX}자, 매개변수 {QUERY_PARAMETERS_MAX}개까지 허용됩니다"
             raise field_error("query", f"must have at most {limits}", korean)
         in_path = self._in_path(path)
+        whole_body = any(pattern.fullmatch(path) for pattern in self._whole_body)
         seen: dict[str, str] = {}
         for given, value in parse_qsl(query, keep_blank_values=True):
             name = self._names.get(given.partition(".")[0], given)
+            if whole_body:
+                raise field_error(name, "must be in the body, not in the query", "쿼리가 아니라 본문에 있어야 합니다")
             if name in self._single and "." in given:
                 raise field_error(name, f"must be given whole, not as '{given[:64]}'", "전체 값으로 지정해야 합니다")
             if name in in_path and value != in_path[name]:

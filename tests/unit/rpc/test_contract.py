@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from entasis.market.v1 import market_pb2 as pb
+from entasis.portfolio.v1 import portfolio_pb2
 from entasis.web.v1 import web_pb2
 from entasis_engine.errors import EntasisError
 from entasis_engine.rpc.contract import CACHED_REQUEST_BYTES_MAX, QueryRules, decoder, snake_case
@@ -126,3 +127,16 @@ def test_a_path_variable_with_a_template_of_its_own_is_read_as_the_transcoder_re
         with pytest.raises(EntasisError) as refused:
             rules.check(path)
         assert _faults(refused.value) == ["path"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/portfolio/positions?size=0.03", "/v1/portfolio/positions?leverage=2"])
+def test_what_belongs_into_the_body_is_refused_in_the_query(path: str) -> None:
+    """Where the body is the whole request, a parameter would change what is traded, or be left out without a word."""
+    service = portfolio_pb2.DESCRIPTOR.services_by_name["PortfolioService"]
+    with pytest.raises(EntasisError) as refused:
+        QueryRules(service.methods_by_name["CreatePosition"]).check(path)
+    assert refused.value.entry.reason == "REQUEST_001"
+    close = QueryRules(service.methods_by_name["ClosePosition"])
+    with pytest.raises(EntasisError):
+        close.check("/v1/portfolio/positions/pos_1:close?size=0.1")
+    close.check("/v1/portfolio/positions/pos_1?size=0.1")  # by DELETE, which has no body
