@@ -120,4 +120,4 @@ lock: $(DEV) ## Pin every dependency anew, by version and hash
 
 .PHONY: clean
 clean: ## Remove .venv, build/ and caches (not entasis-data/)
-	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) build dist scripts/*/node_modules scripts/contract/*/node_modules tests/stubs/typescript/{node_modules,dist} gen/java/target .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache

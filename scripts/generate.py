@@ -74,7 +74,11 @@ def main() -> int:
             return 0
     for difference in sorted(differences):
         print(f"gen/{difference}")
-    print("gen/ differs from what it is made of: run `make gen` and commit the result." if differences else "gen/ is up to date.")
+    print(
+        "gen/ differs from what it is made of: run `make gen` and commit the result."
+        if differences
+        else "gen/ is up to date."
+    )
     return 1 if differences else 0
 
 
@@ -91,7 +95,7 @@ def compare(fresh: Path, committed: Path) -> set[str]:
         str(path.relative_to(tree))
         for tree in (fresh, committed)
         for path in tree.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", "target"} & set(path.parts)  # what Python and Maven make of them
     }
     return {
         name

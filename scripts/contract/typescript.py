@@ -15,7 +15,7 @@ from pathlib import Path
 from google.protobuf import descriptor_pb2
 from google.protobuf.compiler import plugin_pb2
 
-from scripts.contract.java import lean_contract
+from scripts.contract.lean import lean_contract
 from scripts.contract.tools import ROOT, TOOL_SECONDS_MAX
 
 GENERATOR = ROOT / "scripts" / "contract" / "node"

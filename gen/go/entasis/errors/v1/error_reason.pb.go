@@ -69,7 +69,9 @@ const (
 	// A `google.rpc.BadRequest` beside it names each field at fault.
 	// Example: `GET /api/v1/market/history/BTC-USDT?interval=2h`.
 	ErrorReason_REQUEST_001 ErrorReason = 7
-	// There is nothing at this path, or no such RPC (NOT_FOUND, 404 over REST; UNIMPLEMENTED over gRPC).
+	// There is nothing at this path (NOT_FOUND, 404), or not for this method (UNIMPLEMENTED, 405 with `Allow`), or there
+	// is no such RPC (UNIMPLEMENTED over gRPC).
+	// Metadata: `methods` with 405, `method` over gRPC.
 	// Example: `GET /api/v1/nowhere`.
 	ErrorReason_REQUEST_002 ErrorReason = 8
 	// The body or the WebSocket frame is too large (OUT_OF_RANGE, 413; WebSocket close code 1009).

@@ -110,7 +110,9 @@ export enum ErrorReason {
   REQUEST_001 = 7,
 
   /**
-   * There is nothing at this path, or no such RPC (NOT_FOUND, 404 over REST; UNIMPLEMENTED over gRPC).
+   * There is nothing at this path (NOT_FOUND, 404), or not for this method (UNIMPLEMENTED, 405 with `Allow`), or there
+   * is no such RPC (UNIMPLEMENTED over gRPC).
+   * Metadata: `methods` with 405, `method` over gRPC.
    * Example: `GET /api/v1/nowhere`.
    *
    * @generated from enum value: REQUEST_002 = 8;

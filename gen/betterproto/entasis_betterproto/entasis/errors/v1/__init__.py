@@ -91,7 +91,9 @@ class ErrorReason(betterproto2.Enum):
 
     REQUEST_002 = 8
     """
-    There is nothing at this path, or no such RPC (NOT_FOUND, 404 over REST; UNIMPLEMENTED over gRPC).
+    There is nothing at this path (NOT_FOUND, 404), or not for this method (UNIMPLEMENTED, 405 with `Allow`), or there
+    is no such RPC (UNIMPLEMENTED over gRPC).
+    Metadata: `methods` with 405, `method` over gRPC.
     Example: `GET /api/v1/nowhere`.
     """
 

@@ -119,7 +119,9 @@ public enum ErrorReason
   REQUEST_001(7),
   /**
    * <pre>
-   * There is nothing at this path, or no such RPC (NOT_FOUND, 404 over REST; UNIMPLEMENTED over gRPC).
+   * There is nothing at this path (NOT_FOUND, 404), or not for this method (UNIMPLEMENTED, 405 with `Allow`), or there
+   * is no such RPC (UNIMPLEMENTED over gRPC).
+   * Metadata: `methods` with 405, `method` over gRPC.
    * Example: `GET /api/v1/nowhere`.
    * </pre>
    *
@@ -342,7 +344,9 @@ public enum ErrorReason
   public static final int REQUEST_001_VALUE = 7;
   /**
    * <pre>
-   * There is nothing at this path, or no such RPC (NOT_FOUND, 404 over REST; UNIMPLEMENTED over gRPC).
+   * There is nothing at this path (NOT_FOUND, 404), or not for this method (UNIMPLEMENTED, 405 with `Allow`), or there
+   * is no such RPC (UNIMPLEMENTED over gRPC).
+   * Metadata: `methods` with 405, `method` over gRPC.
    * Example: `GET /api/v1/nowhere`.
    * </pre>
    *
