@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import gc
 import os
 import signal
@@ -24,9 +23,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from entasis_engine.commands.access import accounts, keys
+from entasis_engine.commands.backfill import backfill
 from entasis_engine.commands.certs import certs
+from entasis_engine.commands.doctor import doctor
 from entasis_engine.commands.train import train
-from entasis_engine.settings import Settings
+from entasis_engine.commands.watch import watch
+from entasis_engine.settings import Settings, misspelt
 from entasis_engine.telemetry.redaction import redacted
 
 if TYPE_CHECKING:
@@ -39,13 +41,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Entasis Engine: market data over gRPC, REST and WebSocket. `entasis up` starts everything.",
+    help="Entasis Engine: market data over gRPC, REST and WebSocket. `entasis up` starts everything, `entasis watch "
+    "BTC-USDT` shows it, `entasis doctor` tells what is wrong.",
     epilog="Every setting can also be given as ENTASIS_NAME in the environment or .env; docs/settings.md lists them.",
 )
 serve = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Run one part alone.")
 app.add_typer(serve, name="serve")
 app.add_typer(accounts, name="accounts")
 app.add_typer(keys, name="keys")
+app.command()(watch)
+app.command()(backfill)
+app.command()(doctor)
 app.command()(certs)
 app.command()(train)
 
@@ -193,6 +199,8 @@ async def _up(settings: Settings, signals: _Signals) -> None:
         _ready(
             f"{settings.feed} market of {', '.join(engine.symbols)}, after {time.monotonic() - started:.1f} s",
             ("Key", f"{key} (account demo; it is shown this once)" if key else _key_advice(settings)),
+            ("Console", f"{web}/"),
+            ("Swagger UI", f"{web}/docs"),
             ("REST", f"curl -H {header} {web}/api/v1/market/price/{symbol}"),
             ("", f"curl -H {header} '{web}/api/v1/market/history/{symbol}?interval=1m&page_size=5'"),
             ("", f"curl -N {open_header}'{web}/api/v1/market/prices:stream?symbols={symbol}'"),
@@ -416,10 +424,7 @@ def _settings(**given: Any) -> Settings:
 
 def _warn_of_misspelt_settings() -> None:
     """A setting that is not known would be ignored without a word, and an address list with it."""
-    known = {f"ENTASIS_{name.upper()}" for name in Settings.model_fields}
-    given = {name.upper() for name in (*os.environ, *dotenv_values(".env"))}
-    for name in sorted(one for one in given - known if one.startswith("ENTASIS_")):
-        (nearest,) = difflib.get_close_matches(name, known, n=1, cutoff=0) or ("",)
+    for name, nearest in misspelt((*os.environ, *dotenv_values(".env"))).items():
         screen.print(f"[yellow]{name}[/] is no setting and is ignored. Did you mean {nearest}?", soft_wrap=True)
 
 
@@ -531,7 +536,7 @@ class _Signals:
 def _ready(title: str, *rows: tuple[str, str]) -> None:
     screen.print(f"\n[bold green]Entasis is up[/]: {escape(title)}\n", soft_wrap=True)
     for name, value in rows:  # one unbroken line each, so that a command can be copied
-        screen.print(f"  [bold]{name:<10}[/]{escape(value)}", soft_wrap=True)
+        screen.print(f"  [bold]{name:<11}[/]{escape(value)}", soft_wrap=True)
     screen.print("\nCtrl-C ends it.")
     gc.freeze()  # what is there by now stays: no collection need look through it
     gc.enable()

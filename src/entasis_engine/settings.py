@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +17,8 @@ from entasis_engine.addresses import AddressList
 
 JWT_SECRET_BYTES_MIN = 32
 """As long as the hash of HS256 (RFC 7518, section 3.2)."""
+KEY_VARIABLE = "ENTASIS_KEY"
+"""Where `entasis watch` finds an API key. No setting, since nothing that serves reads it."""
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
 PAPER_AMOUNT = re.compile(r"[A-Z0-9]{1,20}:[0-9]{1,15}(\.[0-9]{1,8})?")
@@ -333,3 +337,10 @@ class Settings(BaseSettings):
     def jwt_secret_path(self) -> Path:
         """The file of the random secret that signs tokens."""
         return self.data_dir / "jwt-secret"
+
+
+def misspelt(given: Iterable[str]) -> dict[str, str]:
+    """The names among `given` that look like settings and are none, each with the nearest one that there is."""
+    known = {f"ENTASIS_{name.upper()}" for name in Settings.model_fields}
+    strange = {name.upper() for name in given if name.upper().startswith("ENTASIS_")} - known - {KEY_VARIABLE}
+    return {name: difflib.get_close_matches(name, known, n=1, cutoff=0)[0] for name in sorted(strange)}

@@ -146,7 +146,7 @@ class RecordedFeed:
             if not self._symbols or symbol in self._symbols:
                 self._recordings.setdefault(symbol, []).append(file)
         for file in self._candle_files:
-            symbol, interval = _name_of_candles(file)
+            symbol, interval = name_of_candles(file)
             if not self._symbols or symbol in self._symbols:
                 self._history.setdefault((symbol, interval), []).extend(read_candles(file))
         for key, candles in self._history.items():
@@ -213,10 +213,18 @@ class RecordedFeed:
 
 def read_candles(file: Path) -> list[Candle]:
     """The candles of a CSV file. Raises `FeedError` naming the line that cannot be read."""
+    return [candle for _, candle in numbered_candles(file)]
+
+
+def numbered_candles(file: Path) -> Iterator[tuple[int, Candle]]:
+    """The candles of a CSV file, each with its line. Raises `FeedError` naming the line that cannot be read."""
     rows = csv.DictReader(line for _, line in _lines(file))
-    if rows.fieldnames is None or not set(COLUMNS) <= set(rows.fieldnames):
+    try:
+        columns = rows.fieldnames
+    except csv.Error as error:
+        raise FeedError(f"{file.name}: {error}.") from None
+    if columns is None or not set(COLUMNS) <= set(columns):
         raise FeedError(f"{file.name}: the first line must name the columns {', '.join(COLUMNS)}.")
-    candles = []
     for row in rows:
         try:
             opened = datetime.fromisoformat(row["open_time"])
@@ -230,8 +238,7 @@ def read_candles(file: Path) -> list[Candle]:
             raise FeedError(f"{file.name}, line {rows.line_num}: prices that cannot be.")
         if candle.volume < 0:
             raise FeedError(f"{file.name}, line {rows.line_num}: a volume that cannot be.")
-        candles.append(candle)
-    return candles
+        yield rows.line_num, candle
 
 
 def _played(symbol: str, files: Sequence[Path]) -> Iterator[_Step]:
@@ -291,7 +298,8 @@ def _first_time(symbol: str, file: Path) -> datetime:
     raise FeedError(f"{file.name}: nothing that can be played among its first lines.")
 
 
-def _name_of_candles(file: Path) -> tuple[str, Interval]:
+def name_of_candles(file: Path) -> tuple[str, Interval]:
+    """Symbol and interval, as the name of a candle file tells them. Raises `FeedError`."""
     native, _, rest = file.name.partition("-")
     try:
         return to_symbol(native), Interval(rest.partition("-")[0].partition(".")[0])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Select, select
 from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import Field, SQLModel
 
 from entasis_engine.exchanges.feed import Candle, Interval
@@ -46,32 +48,23 @@ class CandleStore:
         """Store candles in one transaction; those already stored stay as they are."""
         if not candles:
             return
-        rows = [
-            {
-                "source": source,
-                "symbol": symbol,
-                "interval": interval.value,
-                "open_time": candle.open_time,
-                "open": candle.open,
-                "high": candle.high,
-                "low": candle.low,
-                "close": candle.close,
-                "volume": candle.volume,
-            }
-            for symbol, interval, candle in candles
-        ]
-        await finished(self._insert(rows))
+        await finished(self._insert([_row(source, *one) for one in candles]))
 
     async def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
         async with self._database.writer.begin() as connection:
             await connection.execute(insert(CandleRow).on_conflict_do_nothing(), rows)
 
+    @asynccontextmanager
+    async def loading(self, source: str, symbol: str, interval: Interval) -> AsyncIterator[Loading]:
+        """One transaction for candles that are brought in from elsewhere: all of it, or nothing where it fails."""
+        async with self._database.writer.begin() as connection:
+            yield Loading(connection, source, symbol, interval)
+
     async def read(
         self, source: str, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int
     ) -> list[Candle]:
         """At most `limit` candles with an open time in `[start, end)`, oldest first."""
-        columns = (_COLUMNS.open_time, _COLUMNS.open, _COLUMNS.high, _COLUMNS.low, _COLUMNS.close, _COLUMNS.volume)
-        statement = _within(select(*columns), source, symbol, interval, start, end).limit(limit)
+        statement = _within(select(*_OF_CANDLE), source, symbol, interval, start, end).limit(limit)
         async with self._database.reader.connect() as connection:
             return [Candle(*row) for row in await connection.execute(statement)]
 
@@ -84,7 +77,46 @@ class CandleStore:
             return list((await connection.execute(statement)).scalars())
 
 
+class Loading:
+    """A transaction on one series of candles. Unlike the engine, it may replace what is stored."""
+
+    def __init__(self, connection: AsyncConnection, source: str, symbol: str, interval: Interval) -> None:
+        self._connection = connection
+        self._series = (source, symbol, interval)
+
+    async def read(self, start: datetime, end: datetime) -> dict[datetime, Candle]:
+        """What is stored in `[start, end)`, by open time."""
+        statement = _within(select(*_OF_CANDLE), *self._series, start, end)
+        return {row[0]: Candle(*row) for row in await finished(self._connection.execute(statement))}
+
+    async def write(self, candles: Sequence[Candle]) -> None:
+        """Store candles, in place of those of the same open time."""
+        if not candles:
+            return
+        source, symbol, interval = self._series
+        statement = insert(CandleRow)
+        changed = {name: statement.excluded[name] for name in ("open", "high", "low", "close", "volume")}
+        statement = statement.on_conflict_do_update(set_=changed, index_elements=list(_COLUMNS_OF_KEY))
+        await finished(self._connection.execute(statement, [_row(source, symbol, interval, one) for one in candles]))
+
+
+def _row(source: str, symbol: str, interval: Interval, candle: Candle) -> dict[str, Any]:
+    return {
+        "source": source,
+        "symbol": symbol,
+        "interval": interval.value,
+        "open_time": candle.open_time,
+        "open": candle.open,
+        "high": candle.high,
+        "low": candle.low,
+        "close": candle.close,
+        "volume": candle.volume,
+    }
+
+
 _COLUMNS = SQLModel.metadata.tables["candles"].columns
+_OF_CANDLE = (_COLUMNS.open_time, _COLUMNS.open, _COLUMNS.high, _COLUMNS.low, _COLUMNS.close, _COLUMNS.volume)
+_COLUMNS_OF_KEY = ("source", "symbol", "interval", "open_time")
 
 
 def _within(

@@ -48,6 +48,10 @@ class DatabaseError(Exception):
     """The database cannot be used. The text says why."""
 
 
+class DatabaseBusyError(DatabaseError):
+    """Another process has the database's file open to write."""
+
+
 @dataclass(frozen=True)
 class Database:
     """A database with its tables made."""
@@ -64,11 +68,39 @@ async def open_database(url: str) -> AsyncIterator[Database]:
 
     Raises `DatabaseError` where it cannot be opened.
     """
-    file = _file_of(url)
+    file = database_file(url)
     with _sole_owner(file):
         # A candle lost at power loss is fetched or folded again at the next start, so it need not wait for the disk.
         async with _opened_file(file, _prepare_with("NORMAL"), SQLModel.metadata.create_all) as database:
             yield database
+
+
+@asynccontextmanager
+async def open_to_read(url: str) -> AsyncIterator[Database | None]:
+    """The database at a SQLAlchemy URL, to read alone, which an engine may have open; None where there is no file.
+
+    Raises `DatabaseError` where the URL is of no use.
+    """
+    file = database_file(url)
+    if not file.is_file():
+        yield None
+        return
+    reader = _connections(file.as_uri(), at_most=READERS_MAX, mode="ro", uri="true")
+    async with _disposing(reader):
+        yield Database(reader, reader)  # neither can write
+
+
+def is_owned(file: Path) -> bool:
+    """Whether an engine, or another program of ours that writes, has a SQLite file open."""
+    lock = _lock_of(file)
+    if fcntl is None or not lock.exists():
+        return False
+    with lock.open() as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 @asynccontextmanager
@@ -102,7 +134,7 @@ def _sole_owner(file: Path) -> Iterator[None]:
     """Holds a lock beside the file while it is open here; the system frees it however the process ends."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.with_name(f"{file.name}.lock").open("a")
+        lock = _lock_of(file).open("a")
     except OSError as error:
         raise DatabaseError(
             f"Cannot keep the database in {file.parent}: {error.strerror}. Choose another folder: ENTASIS_DATA_DIR."
@@ -112,10 +144,14 @@ def _sole_owner(file: Path) -> Iterator[None]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise DatabaseError(
+                raise DatabaseBusyError(
                     f"Another engine has {file} open. End it, or give this one a folder of its own: ENTASIS_DATA_DIR."
                 ) from None
         yield
+
+
+def _lock_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}.lock")
 
 
 @asynccontextmanager
@@ -192,7 +228,8 @@ async def _disposing(engine: AsyncEngine) -> AsyncIterator[None]:
 _NEWER = "was made by a newer version of Entasis Engine. Use that version."
 
 
-def _file_of(url: str) -> Path:
+def database_file(url: str) -> Path:
+    """The file of the market's database. Raises `DatabaseError` where the URL names none."""
     file = _sqlite_file(_parsed(url))
     if file is None:
         raise DatabaseError(

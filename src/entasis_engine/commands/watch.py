@@ -1,0 +1,477 @@
+"""`entasis watch`: the market live in a terminal, as a client of the public API alone."""
+# ruff: noqa: PLC0415 - commands import what they need, so that --help is quick
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from urllib.parse import urlsplit
+
+import typer
+from rich.markup import escape
+
+from entasis_engine.commands.printing import settings_in, tell
+
+if TYPE_CHECKING:
+    import ssl
+    from datetime import datetime
+
+    from entasis_engine.commands.watch_state import Watched
+
+SYMBOL = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
+PATH = "/ws/market"
+OPEN_SECONDS_MAX = 10.0
+CLOSE_SECONDS_MAX = 1.0
+"""Of the farewell after Ctrl-C."""
+REST_SECONDS_MAX = 2.0
+REST_BYTES_MAX = 4 * 1024 * 1024
+BACKOFF_FIRST_SECONDS = 0.5
+BACKOFF_MAX_SECONDS = 15.0
+REFRESH_SECONDS = 0.1
+MESSAGE_BYTES_MAX = 1024 * 1024
+FRAMES_MAX = 64
+"""Read ahead; then the server notices that we are slow, and leaves updates out."""
+HISTORY_CANDLES = 200
+DEPTH_MAX = 100
+KEY_BYTES_MAX = 512
+FOR_GOOD = {4401, 4403}
+"""Close codes after which the same credentials would be refused again."""
+REFUSED_FOR_GOOD = {400, 401, 403, 404, 405, 426}
+
+
+def watch(
+    symbols: Annotated[list[str], typer.Argument(help="What to watch, such as BTC-USDT.", metavar="SYMBOL...")],
+    interval: Annotated[
+        Literal["1m", "5m", "1h", "1d"] | None,
+        typer.Option(help="Length of the candles.", show_default="1m; in lines and JSON no candles"),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=DEPTH_MAX,
+            help="Levels of the order book on each side; 0 for none.",
+            show_default="10; in lines and JSON none",
+        ),
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="A line for each update, as where standard output is no terminal.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The messages as they come, one a line.")] = False,
+    count: Annotated[int | None, typer.Option(min=1, help="End after so many updates.", show_default="never")] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            help="The server's WebSocket: ws://… on this machine, wss://… elsewhere.",
+            show_default="ws://127.0.0.1:8080/ws/market, by ENTASIS_REST_PORT",
+        ),
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(help="For wss://: the authority to trust, such as ca.pem of `entasis certs`.", exists=True),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="A file with an API key, or - for standard input.", show_default="ENTASIS_KEY"),
+    ] = None,
+) -> None:
+    """Watch prices, order books and candles live. Ctrl-C ends it.
+
+    `entasis watch BTC-USDT ETH-USDT --interval 5m`
+
+    In scripts it prints a line for each trade, and with `--json` the server's messages as they are:
+
+    `entasis watch BTC-USDT --count 10 --json | jq -r .price`
+
+    It reconnects by itself, goes on after the last trade that it has, and says where some were missed. Streams are
+    public unless ENTASIS_MARKET_STREAMS_PUBLIC is false. With an API key in the environment (ENTASIS_KEY, never on the
+    command line, where others can read it) the change over 24 hours and the candles of the past are shown, too.
+    """
+    from entasis_engine.commands.watch_state import RefusedError, UnknownSymbolError, Watched
+
+    wanted = _symbols(symbols)
+    target = _target(url, ca, _key(key_file))
+    lines = plain or as_json or not sys.stdout.isatty()
+    state = Watched(
+        wanted,
+        interval=interval or ("" if lines else "1m"),
+        depth=(0 if lines else 10) if depth is None else depth,
+        day=not lines,
+    )
+    follow = _follow_in_lines if lines else _follow_on_screen
+    try:
+        with asyncio.Runner() as runner:
+            runner.run(_until_told(follow(state, target, count, as_json)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return
+    except _OutputError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        if isinstance(error.__cause__, BrokenPipeError):  # whoever read has seen enough, as `head` has
+            return
+        _refuse(f"Cannot write to standard output: {error}.")
+    except UnknownSymbolError as error:
+        tell(f"[red]{escape(str(error))}[/] {escape(_listed(target))}")
+        raise typer.Exit(2) from None
+    except RefusedError as error:
+        _refuse(str(error))
+
+
+class _OutputError(Exception):
+    """Standard output takes no more."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server, and how to speak to it."""
+
+    url: str
+    key: str = ""
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def rest(self) -> str:
+        """The beginning of its REST addresses."""
+        parts = urlsplit(self.url)
+        return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc}"
+
+
+# What is asked for.
+
+
+def _symbols(given: list[str]) -> list[str]:
+    wanted = list(dict.fromkeys(one.strip().upper() for text in given for one in text.split(",") if one.strip()))
+    for one in wanted:
+        if not SYMBOL.fullmatch(one):
+            raise typer.BadParameter(f"'{one}' is no symbol such as BTC-USDT.", param_hint="SYMBOL")
+    if not wanted:
+        raise typer.BadParameter("Name at least one, such as BTC-USDT.", param_hint="SYMBOL")
+    return wanted
+
+
+def _key(file: Path | None) -> str:
+    from entasis_engine.settings import KEY_VARIABLE
+
+    if file is None:
+        key, where = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
+    else:
+        try:
+            key, where = (sys.stdin.read() if str(file) == "-" else file.read_text()), str(file)
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(
+                f"Cannot read {file}: {getattr(error, 'strerror', None) or 'it is no text'}.", param_hint="--key-file"
+            ) from None
+    key = key.strip()
+    if key and (len(key) > KEY_BYTES_MAX or not key.isascii() or not key.isprintable() or " " in key):
+        raise typer.BadParameter(f"What {where} holds is no API key.", param_hint="--key-file")
+    return key
+
+
+def _target(url: str | None, ca: Path | None, key: str) -> Target:
+    import ssl
+
+    if url is None:
+        settings = settings_in(None)
+        host = f"[{settings.loopback}]" if ":" in settings.loopback else settings.loopback
+        url = f"ws://{host}:{settings.rest_port}{PATH}"
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if parts.scheme not in {"ws", "wss"} or not host or parts.username is not None:
+        raise typer.BadParameter(
+            f"'{url}' is no address such as ws://127.0.0.1:8080{PATH} or wss://HOST:8443{PATH}.", param_hint="--url"
+        )
+    if parts.path in {"", "/"}:
+        url = f"{parts.scheme}://{parts.netloc}{PATH}"
+    if parts.scheme == "ws":
+        if ca is not None:
+            raise typer.BadParameter("is for wss://, which speaks TLS.", param_hint="--ca")
+        if key and not _is_here(host):
+            raise typer.BadParameter(
+                f"The key would go to {host} in plaintext. Use wss://, or leave ENTASIS_KEY unset.", param_hint="--url"
+            )
+        return Target(url, key)
+    try:
+        return Target(url, key, ssl.create_default_context(cafile=ca))
+    except (OSError, ssl.SSLError):
+        raise typer.BadParameter(f"There is no certificate (PEM) in {ca}.", param_hint="--ca") from None
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host of an address is this machine."""
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+# The connection.
+
+
+async def _until_told(following: Any) -> None:
+    """Follow until it ends, or until Ctrl-C or SIGTERM; what is open is closed in order."""
+    task = asyncio.current_task()
+    if task is not None and sys.platform != "win32":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await following
+
+
+async def follow(state: Watched, target: Target, on_update: Callable[[str, Any], bool]) -> None:
+    """Keep a connection, and hand each update on, until `on_update` says that it is enough.
+
+    Raises:
+        RefusedError: the server is not there at first, or will not give what was asked for.
+    """
+    import random
+
+    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+    from entasis_engine.commands.watch_state import RefusedError
+    from entasis_engine.exchanges.live_rules import Backoff
+    from entasis_engine.times import system_clock
+
+    backoff = Backoff(BACKOFF_FIRST_SECONDS, BACKOFF_MAX_SECONDS, random.Random())  # noqa: S311 - spreads attempts
+    connected = False
+    while True:
+        try:
+            async with _connect(target) as socket:
+                connected = True
+                for request in state.requests():
+                    await socket.send(json.dumps(request))
+                state.opened(system_clock())
+                while True:
+                    text = await socket.recv()
+                    message = _decoded(text)
+                    if state.take(message, system_clock()):
+                        backoff.reset()
+                        if on_update(str(text), message):
+                            return
+        except ConnectionClosed as error:
+            closing = error.rcvd
+            reason = f"{closing.code} {closing.reason}".strip() if closing is not None else "without a word"
+            if closing is not None and closing.code in FOR_GOOD:
+                raise RefusedError(f"The server ended the connection: {closing.reason or closing.code}.") from None
+        except InvalidStatus as error:
+            reason = _in_words(error)
+            if not connected or error.response.status_code in REFUSED_FOR_GOOD:
+                raise RefusedError(reason) from None
+        except (OSError, TimeoutError, InvalidHandshake, EOFError) as error:
+            reason = _unreachable(error, target)
+            if not connected:
+                raise RefusedError(reason) from None
+        wait_seconds = backoff.next_seconds()
+        now = system_clock()
+        state.lost(reason, _later(now, wait_seconds), now)
+        await asyncio.sleep(wait_seconds)
+
+
+def _connect(target: Target) -> Any:
+    from websockets.asyncio.client import connect
+
+    # A proxy of the environment is for elsewhere, and not for this machine.
+    proxy: Literal[True] | None = None if _is_here(urlsplit(target.url).hostname or "") else True
+    return connect(
+        target.url,
+        additional_headers={"X-API-Key": target.key} if target.key else None,
+        ssl=target.tls,
+        compression=None,
+        open_timeout=OPEN_SECONDS_MAX,
+        close_timeout=CLOSE_SECONDS_MAX,
+        max_size=MESSAGE_BYTES_MAX,
+        max_queue=FRAMES_MAX,
+        proxy=proxy,
+    )
+
+
+def _decoded(text: str | bytes) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _unreachable(error: Exception, target: Target) -> str:
+    import ssl
+
+    if isinstance(error, ssl.SSLError):
+        why = getattr(error, "verify_message", None) or error.reason or "TLS failed"
+        return (
+            f"No TLS with {target.url}: {why}. Name its authority with --ca, such as ca.pem of `entasis certs`, and a "
+            "host that its certificate has."
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return f"Nothing answers at {target.url}; start it with `make run`."
+    if isinstance(error, TimeoutError):
+        return f"Nothing answers at {target.url} within {OPEN_SECONDS_MAX:.0f} s."
+    if isinstance(error, OSError):
+        refused = "refused" in str(error).lower()  # of several addresses at once
+        return f"Nothing answers at {target.url}{'' if refused else f' ({error})'}; start it with `make run`."
+    return f"What answers at {target.url} is no WebSocket of this engine. Look at the port: `entasis doctor`."
+
+
+def _in_words(error: Any) -> str:
+    """A refused handshake, which has the body of an error."""
+    from entasis_engine.commands.watch_state import refusal
+
+    body = _decoded(error.response.body or b"")
+    if isinstance(body, dict) and "message" in body:
+        return refusal(body)
+    return (
+        f"The server refuses with status {error.response.status_code}. Look at the address: the WebSocket is {PATH}, "
+        "and `entasis doctor` tells what has the port."
+    )
+
+
+def _later(now: datetime, seconds: float) -> datetime:
+    from datetime import timedelta
+
+    return now + timedelta(seconds=seconds)
+
+
+# In lines.
+
+
+async def _follow_in_lines(state: Watched, target: Target, count: int | None, as_json: bool) -> None:
+    from entasis_engine.commands.watch_view import line_of
+
+    def show(text: str, message: Any) -> bool:
+        try:
+            sys.stdout.write((text if as_json else line_of(message)) + "\n")
+            sys.stdout.flush()
+        except OSError as error:  # which must not pass for one of the connection
+            raise _OutputError(error.strerror) from error
+        return count is not None and state.updates >= count
+
+    watcher = asyncio.create_task(_tell_notes(state))
+    try:
+        await follow(state, target, show)
+    finally:
+        watcher.cancel()
+        await asyncio.wait([watcher])
+
+
+async def _tell_notes(state: Watched) -> None:
+    """What happens to the connection and to the feed, on standard error."""
+    told = 0
+    try:
+        while True:
+            told = _tell_since(state, told)
+            await asyncio.sleep(REFRESH_SECONDS)
+    finally:
+        _tell_since(state, told)
+
+
+def _tell_since(state: Watched, told: int) -> int:
+    fresh = min(state.noted - told, len(state.notes))
+    for note in list(state.notes)[len(state.notes) - fresh :]:
+        tell(f"[dim]{note.at:%H:%M:%S}[/] {escape(note.text)}")
+    return state.noted
+
+
+# On a terminal.
+
+
+async def _follow_on_screen(state: Watched, target: Target, count: int | None, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    from entasis_engine.commands.watch_view import render
+    from entasis_engine.times import system_clock
+
+    console = Console(highlight=False)
+
+    def picture() -> Any:
+        return render(state, target.url, system_clock(), console.width, console.height)
+
+    async def draw(live: Live) -> None:
+        while True:
+            live.update(picture(), refresh=True)
+            await asyncio.sleep(REFRESH_SECONDS)
+
+    # Leaving it, whatever for, gives the terminal back as it was.
+    with Live(picture(), console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
+        tasks = [asyncio.create_task(draw(live))]
+        if target.key:
+            tasks.append(asyncio.create_task(_fetch_history(state, target)))
+        try:
+            await follow(state, target, lambda *_: count is not None and state.updates >= count)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+
+async def _fetch_history(state: Watched, target: Target) -> None:
+    """The candles of the past and the prices of a day ago; where they cannot be had, the view does without."""
+    from datetime import timedelta
+
+    from entasis_engine.times import isoformat, system_clock
+
+    for symbol in state.symbols:
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            if state.interval:
+                path = f"/api/v1/market/history/{symbol}?interval={state.interval}&page_size={HISTORY_CANDLES}"
+                answer = await asyncio.to_thread(_get, target, path)
+                state.with_history(symbol, answer["data"])
+            start = isoformat((system_clock() - timedelta(days=1)).replace(second=0, microsecond=0))
+            path = f"/api/v1/market/history/{symbol}?interval=1m&start={start}&page_size=1"
+            answer = await asyncio.to_thread(_get, target, path)
+            state.with_day_ago(symbol, answer["data"][0]["open"])
+
+
+def _listed(target: Target) -> str:
+    """Which symbols there are, as far as it can be asked."""
+    from entasis_engine.settings import KEY_VARIABLE
+
+    if not target.key:
+        return f"With an API key in {KEY_VARIABLE} this command tells which there are."
+    try:
+        answer = _get(target, "/api/v1/market/instruments")
+        names = [str(one["symbol"]) for one in answer["instruments"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+    return f"There are {', '.join(names)}."
+
+
+def _get(target: Target, path: str) -> Any:
+    """The decoded answer to a REST call. Raises `OSError` or `ValueError` where there is none."""
+    import http.client
+    import ssl
+
+    parts = urlsplit(target.rest)
+    host = parts.hostname or ""
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        tls = target.tls or ssl.create_default_context()
+        connection = http.client.HTTPSConnection(host, parts.port, timeout=REST_SECONDS_MAX, context=tls)
+    else:
+        connection = http.client.HTTPConnection(host, parts.port, timeout=REST_SECONDS_MAX)
+    try:
+        connection.request("GET", path, headers={"X-API-Key": target.key})
+        response = connection.getresponse()
+        body = response.read(REST_BYTES_MAX)
+    except http.client.HTTPException as error:
+        raise OSError(str(error)) from error
+    finally:
+        connection.close()
+    if response.status != http.HTTPStatus.OK:
+        raise OSError(f"status {response.status}")
+    return json.loads(body)
+
+
+def _refuse(problem: str) -> NoReturn:
+    tell(f"[red]{escape(problem)}[/]")
+    raise typer.Exit(1) from None
