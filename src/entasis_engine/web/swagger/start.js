@@ -2,7 +2,7 @@
 "use strict";
 
 const KEPT = "entasis.swagger.credentials";
-const STREAM_SECONDS_MAX = 3;
+const STREAM_SECONDS_MAX = 2;
 const STREAM_BYTES_MAX = 20_000;
 
 // A stream never ends, and Swagger UI shows an answer only once it has: show how it begins.
