@@ -70,6 +70,10 @@ test-ledger: $(DEV) ## Load the ledger, cut its replies and kill it, at full siz
 bench: $(DEV) ## Measure CPU per call and per message beside named peers, in one run (about four minutes)
 	@$(BIN)/python -m scripts.bench $(BENCH_ARGS)
 
+.PHONY: screenshots
+screenshots: $(DEV) ## Take the pictures of the console and of Swagger UI anew (about two minutes)
+	@$(BIN)/python -m scripts.screenshots
+
 .PHONY: evaluate
 evaluate: $(DEV) ## Measure forecasts and risk walk-forward on real candles, and write docs/evaluation
 	@$(BIN)/python -m scripts.evaluation $(EVALUATE_ARGS)
