@@ -88,42 +88,146 @@ local function fits_the_bridge(headers)
   return true
 end
 
--- The names in a JSON object, outermost level only, in their order: the transcoder leaves out what it does not know,
--- and takes the last of two, so the engine is told of them. In valid JSON a string before a colon is a name.
-local function names_in(text)
-  local names, depth, at = {}, 0, 1
-  while #names < 64 do
-    at = string.find(text, '["{}%[%]]', at)
-    if not at then
-      break
-    end
-    local sign = string.sub(text, at, at)
+-- Which methods each path has, without a leading /api; `*` is any last segment. A test compares it with the contract.
+local METHODS = {
+  ["/"] = "GET",
+  ["/docs"] = "GET",
+  ["/docs/*"] = "GET",
+  ["/console/*"] = "GET",
+  ["/v1/market/price/*"] = "GET",
+  ["/v1/market/prices"] = "GET",
+  ["/v1/market/history/*"] = "GET",
+  ["/v1/market/orderbook/*"] = "GET",
+  ["/v1/market/instruments"] = "GET",
+  ["/v1/market/prices:stream"] = "GET",
+  ["/v1/market/orderbooks:stream"] = "GET",
+  ["/v1/market/candles:stream"] = "GET",
+  ["/v1/portfolio/positions"] = "GET, POST",
+  ["/v1/portfolio/positions/*"] = "GET, DELETE",
+  ["/v1/portfolio/positions/*:close"] = "POST",
+  ["/v1/portfolio/positions:stream"] = "GET",
+  ["/v1/portfolio/balance"] = "GET",
+  ["/v1/portfolio/trades"] = "GET",
+  ["/v1/portfolio/ledger"] = "GET",
+  ["/v1/analysis/prediction/*"] = "GET",
+  ["/v1/analysis/risk/*"] = "GET",
+  ["/v1/analysis/portfolio/risk"] = "GET",
+  ["/v1/analysis/accuracy/*"] = "GET",
+  ["/v1/analysis/models"] = "GET",
+  ["/v1/auth/token"] = "POST",
+}
+
+-- The methods of a path, with or without a query; nil where there is no such path.
+local function methods_of(path)
+  path = string.gsub(string.match(path, "^[^?]*"), "^/api/v1/", "/v1/")
+  path = string.match(path, "^(.+)/$") or path -- the transcoder takes a slash at the end
+  local known = METHODS[path]
+  if known then
+    return known
+  end
+  local folder, last = string.match(path, "^(.*/)([^/]+)$")
+  if folder then
+    return METHODS[folder .. "*" .. (string.match(last, ":%a+$") or "")] or METHODS[folder .. "*"]
+  end
+end
+
+-- Bodies. The transcoder is lenient: it takes single quotes and trailing commas, leaves out what it does not know and
+-- `null` in a list, takes a list in a list for its items, and of two fields of a name the last. What was meant is then
+-- not what is done, so a body is read here first, and the engine is told the names.
+local VALUES = {["true"] = true, ["false"] = true, ["null"] = true}
+local NESTED_MAX = 32
+
+local function after_space(text, at) return string.find(text, "[^ \t\r\n]", at) or #text + 1 end
+
+-- The place after a JSON string that begins at `at`; nil where there is none.
+local function after_string(text, at)
+  if string.sub(text, at, at) ~= '"' then
+    return nil
+  end
+  at = at + 1
+  while true do
+    at = string.find(text, '["\\%c]', at)
+    local sign = at and string.sub(text, at, at)
     if sign == '"' then
-      local stop = at + 1
-      while true do
-        stop = string.find(text, '["\\]', stop)
-        if not stop or string.sub(text, stop, stop) == '"' then
-          break
-        end
-        stop = stop + 2
-      end
+      return at + 1
+    elseif sign ~= "\\" then
+      return nil -- a control character, or the end
+    elseif string.find(text, "^u%x%x%x%x", at + 1) then
+      at = at + 6
+    elseif string.find(text, '^["\\/bfnrt]', at + 1) then
+      at = at + 2
+    else
+      return nil
+    end
+  end
+end
+
+local function after_number(text, at)
+  local stop = string.match(text, "^%-?0()", at) or string.match(text, "^%-?[1-9]%d*()", at)
+  stop = stop and (string.match(text, "^%.%d+()", stop) or stop)
+  return stop and (string.match(text, "^[eE][+-]?%d+()", stop) or stop)
+end
+
+local after_value
+
+-- The place after an object or a list; nil where it is none. The names of an object are added to `names`.
+local function after_nested(text, at, depth, names)
+  local is_object = string.sub(text, at, at) == "{"
+  local close = is_object and "}" or "]"
+  at = after_space(text, at + 1)
+  if string.sub(text, at, at) == close then
+    return at + 1
+  end
+  while true do
+    if is_object then
+      local stop = after_string(text, at)
       if not stop then
-        break
+        return nil
       end
-      if depth == 1 and string.find(text, "^%s*:", stop + 1) then
-        local name = string.sub(text, at + 1, stop - 1)
+      if names and #names < 64 then
+        local name = string.sub(text, at + 1, stop - 2)
         names[#names + 1] = string.find(name, "^[%w_]+$") and #name <= 64 and name or "?"
       end
-      at = stop
-    elseif sign == "{" or sign == "[" then
-      depth = depth + 1
-    else
-      depth = depth - 1
+      at = after_space(text, stop)
+      if string.sub(text, at, at) ~= ":" then
+        return nil
+      end
+      at = after_space(text, at + 1)
+    elseif string.find(text, "^null", at) or string.sub(text, at, at) == "[" then
+      return nil -- no field of the contract has these in a list
     end
-    at = at + 1
+    at = after_value(text, at, depth)
+    at = at and after_space(text, at)
+    local sign = at and string.sub(text, at, at)
+    if sign == close then
+      return at + 1
+    elseif sign ~= "," then
+      return nil
+    end
+    at = after_space(text, at + 1)
   end
-  return table.concat(names, ",")
 end
+
+after_value = function(text, at, depth)
+  local sign = string.sub(text, at, at)
+  if sign == "{" or sign == "[" then
+    return depth < NESTED_MAX and after_nested(text, at, depth + 1) or nil
+  end
+  local word, stop = string.match(text, "^(%l+)()", at)
+  if word then
+    return VALUES[word] and stop
+  end
+  return after_string(text, at) or after_number(text, at)
+end
+
+-- The names in a JSON object, outermost level only, in their order; nil where the text is no JSON object.
+local function names_in(text)
+  local names, at = {}, after_space(text, 1)
+  local stop = string.sub(text, at, at) == "{" and after_nested(text, at, 1, names)
+  return stop and after_space(text, stop) > #text and table.concat(names, ",") or nil
+end
+
+local GRPC_HEADERS = {["grpc-timeout"] = true, ["grpc-encoding"] = true, ["grpc-accept-encoding"] = true}
 
 function envoy_on_request(handle)
   local headers = handle:headers()
@@ -131,6 +235,17 @@ function envoy_on_request(handle)
   local accept_language = headers:get("accept-language")
   if accept_language then
     headers:replace("accept-language", language_of(accept_language))
+  end
+
+  -- Names that HTTP allows and gRPC does not, and names that gRPC keeps for itself: either would be an internal error.
+  local refused = {}
+  for name in pairs(headers) do
+    if string.find(name, "^[^:%w%-.]") or string.find(name, "[^%w%-.]", 2) or (string.find(name, "^grpc%-") and not GRPC_HEADERS[name]) then
+      refused[#refused + 1] = name
+    end
+  end
+  for _, name in ipairs(refused) do
+    headers:remove(name)
   end
 
   -- gRPC's own headers mean nothing in REST, and a malformed one would spoil other callers' calls, too: the engine's
@@ -145,9 +260,23 @@ function envoy_on_request(handle)
     headers:remove("grpc-encoding")
   end
 
-  local path = headers:get(":path") or ""
+  local path, method = headers:get(":path") or "", headers:get(":method")
   local is_stream = string.find(path, "^[^?]*:stream%f[?%z]") ~= nil
   handle:streamInfo():dynamicMetadata():set("entasis", "stream", is_stream) -- set at all: this filter was reached
+  local methods = not is_grpc and methods_of(path)
+  if methods and not string.find(", " .. methods .. ",", ", " .. method .. ",", 1, true) then
+    methods = methods .. ", OPTIONS"
+    if method ~= "OPTIONS" then
+      -- The transcoder finds nothing where we send it, and local_reply_config makes 405 of that: not answered here, so
+      -- that pages of other origins may read it, too.
+      handle:streamInfo():dynamicMetadata():set("entasis", "allow", methods)
+      headers:replace(":path", "/-")
+      return
+    elseif not (headers:get("origin") and headers:get("access-control-request-method")) then -- no preflight
+      handle:respond({[":status"] = "204", ["allow"] = methods}, "")
+      return
+    end
+  end
   if string.find(path, "[?&]start=") or string.find(path, "[?&]end=") then
     local whole = with_times_completed(path)
     if whole ~= path then
@@ -162,7 +291,7 @@ function envoy_on_request(handle)
   -- The transcoder would read a body into the request, over what the path says.
   local length = tonumber(headers:get("content-length") or "0") or 0
   local has_body = (length > 0 and length <= 65536) or headers:get("transfer-encoding") -- more is 413, further on
-  if not is_grpc and has_body and headers:get(":method") == "GET" then
+  if not is_grpc and has_body and method == "GET" then
     handle:respond({[":status"] = "400"}, "a GET has no body")
     return
   end
@@ -172,10 +301,14 @@ function envoy_on_request(handle)
     return
   end
   -- Last, since no handle of the headers outlives the wait for the body.
-  if not is_grpc and has_body and headers:get(":method") == "POST" then
+  if not is_grpc and has_body and method == "POST" then
     local body = handle:body()
-    if body then
+    if body and body:length() > 0 then
       local names = names_in(body:getBytes(0, body:length()))
+      if not names then
+        handle:respond({[":status"] = "400"}, "the body is not a JSON object, or has null or a list in a list")
+        return
+      end
       if names ~= "" then
         handle:headers():replace("x-envoy-body-fields", names) -- a caller's own was removed before
       end

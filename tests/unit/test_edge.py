@@ -27,6 +27,7 @@ REASON_HEADER = "x-error-code"
 
 # Case of the catalogue, HTTP status, and what Envoy fills into the message; in the order of the mappers.
 ANSWERS: list[tuple[str, int, dict[str, str]]] = [
+    ("METHOD_REFUSED", 405, {"methods": "%DYNAMIC_METADATA(entasis:allow)%"}),
     ("NOTHING_HERE", 404, {}),
     ("TOO_SLOW", 408, {}),  # not the catalogue's 504: here the caller is late
     ("TOO_LARGE", 413, {"limit": str(FILTERS["body_size_limit"]["max_request_bytes"])}),
@@ -90,7 +91,8 @@ def test_envoys_own_errors_are_those_of_the_catalogue(
     assert mapper["body_format_override"]["json_format"] == _catalogued(case, values, language)
     assert mapper["status_code"] == status
     assert status == entry.http or (case, status) == ("TOO_SLOW", 408)
-    assert headers == {REASON_HEADER: entry.reason} | retry
+    allow = {"allow": values["methods"]} if "methods" in values else {}
+    assert headers == {REASON_HEADER: entry.reason} | retry | allow
     assert ("accept-language" in json.dumps(mapper["filter"])) == (language == "ko")
 
 
@@ -101,7 +103,7 @@ def test_every_status_of_400_and_more_has_a_mapper() -> None:
         return json.dumps(mapper["filter"])
 
     mappers = MANAGER["local_reply_config"]["mappers"]
-    any_4xx, any_5xx = mappers[10], mappers[-1]
+    any_4xx, any_5xx = mappers[12], mappers[-1]
     assert '"op": "GE", "value": {"default_value": 400' in bounds(any_4xx)
     assert '"op": "LE", "value": {"default_value": 499' in bounds(any_4xx)
     assert any_5xx["filter"]["status_code_filter"]["comparison"]["op"] == "GE"
@@ -133,6 +135,21 @@ RPCS = [
     for method in service.method
     if method.options.Extensions[annotations_pb2.http].WhichOneof("pattern")  # others are for parts of the engine
 ]
+
+
+def test_the_edge_knows_the_methods_of_every_path() -> None:
+    """The table in rest.lua, by which 405 is told from 404, is what the contract says: no path more, none less."""
+    lua = assets.path("envoy/rest.lua").read_text(encoding="utf-8")
+    [table] = re.findall(r"local METHODS = \{(.*?)\n\}", lua, re.DOTALL)
+    known = {path: set(methods.split(", ")) for path, methods in re.findall(r'\["(.*?)"\] = "(.*?)"', table)}
+    contract: dict[str, set[str]] = {}
+    for _, method in RPCS:
+        rule = method.options.Extensions[annotations_pb2.http]
+        for one in (rule, *rule.additional_bindings):
+            verb = one.WhichOneof("pattern")
+            path = re.sub(r"\{\w+\}", "*", re.sub(r"\{\w+=(.*?)\}", r"\1", getattr(one, verb)))
+            contract.setdefault(re.sub("^/api/", "/", path), set()).add(verb.upper())
+    assert known == contract
 
 
 def _rest_paths(method: Any) -> list[str]:

@@ -42,7 +42,7 @@ HTTP_OF_CODE = {
     code_pb2.DEADLINE_EXCEEDED: 504,
 }
 # HTTP knows these more exactly than gRPC does.
-NARROWER = {"TOO_LARGE": 413, "HEADERS_TOO_LARGE": 431}
+NARROWER = {"METHOD_REFUSED": 405, "TOO_LARGE": 413, "HEADERS_TOO_LARGE": 431}
 
 # Every case that the specification's table or the contract's comments name, with the code they give it.
 CODES = {
@@ -64,6 +64,7 @@ CODES = {
     "HISTORY_SHORT": ("AI_002", "FAILED_PRECONDITION"),
     "REQUEST_MALFORMED": ("REQUEST_001", "INVALID_ARGUMENT"),
     "NOTHING_HERE": ("REQUEST_002", "NOT_FOUND"),
+    "METHOD_REFUSED": ("REQUEST_002", "UNIMPLEMENTED"),
     "NO_SUCH_RPC": ("REQUEST_002", "UNIMPLEMENTED"),
     "TOO_LARGE": ("REQUEST_003", "OUT_OF_RANGE"),
     "HEADERS_TOO_LARGE": ("REQUEST_004", "OUT_OF_RANGE"),

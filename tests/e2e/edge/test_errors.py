@@ -41,11 +41,9 @@ def check(response: httpx.Response, case: str, language: Language, **values: str
 @pytest.mark.parametrize(
     ("method", "path", "headers"),
     [
-        ("GET", "/", {}),
         ("GET", "/api/v1/nowhere", {}),
-        ("POST", PRICE, {}),
-        ("DELETE", PRICE, {}),
-        ("OPTIONS", PRICE, {}),
+        ("POST", "/api/v1/nowhere", {}),
+        ("OPTIONS", "/api/v1/nowhere", {}),
         ("GET", PRICE, UPGRADE),
         ("GET", "/api/v1/nowhere", UPGRADE),
         ("GET", "/ws/market/", UPGRADE),
@@ -58,15 +56,108 @@ def check(response: httpx.Response, case: str, language: Language, **values: str
 async def test_nothing_here(
     rest: httpx.AsyncClient, method: str, path: str, headers: dict[str, str], language: Language
 ) -> None:
-    """An unknown path, another method, and an upgrade elsewhere than at /ws/market are 404 REQUEST_002."""
+    """An unknown path, with any method, and an upgrade elsewhere than at /ws/market are 404 REQUEST_002."""
     response = await rest.request(method, path, headers=headers | {"accept-language": language})
     check(response, "NOTHING_HERE", language)
 
 
+POSITION = "/v1/portfolio/positions/pos_1"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("method", "path", "methods"),
+    [
+        ("POST", PRICE, "GET"),
+        ("DELETE", PRICE, "GET"),
+        ("TRACE", PRICE + "/", "GET"),
+        ("PUT", HISTORY.removeprefix("/api") + "?interval=1h", "GET"),
+        ("PATCH", "/api/v1/portfolio/positions", "GET, POST"),
+        ("POST", POSITION, "GET, DELETE"),
+        ("GET", POSITION + ":close", "POST"),
+        ("GET", "/api/v1/auth/token", "POST"),
+        ("POST", "/api/v1/market/prices:stream", "GET"),
+    ],
+)
+async def test_another_method_is_refused_and_told_which_there_are(
+    rest: httpx.AsyncClient, method: str, path: str, methods: str, language: Language
+) -> None:
+    """A known path with another method is 405 REQUEST_002 with `Allow`, whatever else is wrong; pages can read it."""
+    headers = {"accept-language": language, "origin": "https://page.example"}
+    response = await rest.request(method, path, headers=headers, content=b"{}")
+    check(response, "METHOD_REFUSED", language, methods=f"{methods}, OPTIONS")
+    assert response.headers["allow"] == f"{methods}, OPTIONS"
+    assert response.headers["access-control-allow-origin"] == "https://page.example"
+
+
 async def test_head_is_answered_without_a_body(rest: httpx.AsyncClient) -> None:
-    """HEAD is not served: 404, with the header that names the reason and no body."""
+    """HEAD is not served: 405, with the header that names the reason and no body."""
     response = await rest.head(PRICE)
-    assert (response.status_code, response.headers["x-error-code"], response.content) == (404, "REQUEST_002", b"")
+    assert (response.status_code, response.headers["x-error-code"], response.content) == (405, "REQUEST_002", b"")
+
+
+async def test_options_tells_the_methods(rest: httpx.AsyncClient) -> None:
+    """OPTIONS of a known path, which is no preflight of a browser, is 204 with `Allow`."""
+    response = await rest.options("/api/v1/portfolio/positions")
+    assert (response.status_code, response.headers["allow"], response.content) == (204, "GET, POST, OPTIONS", b"")
+
+
+JSON_PROBLEM = "the body is not a JSON object, or has null or a list in a list"
+NESTED = '{"a":' * 31 + "{}" + "}" * 31
+
+
+@pytest.mark.parametrize(
+    ("body", "is_json"),
+    [
+        ('{"scopes":["market:read"]}', True),
+        (' {\n\t"scopes" : [ ] , "lifetime_seconds" : -1.50e+2 }\r\n', True),
+        ('{"scopes":null,"lifetime_seconds":true}', True),
+        ('{"scopes":["\\"\\\\\\/\\u00e9 가"],"x":{"y":{"z":[{"v":0}]}}}', True),
+        ("{}", True),
+        (NESTED, True),
+        ('{"a":' + NESTED + "}", False),
+        ("null", False),
+        ("[]", False),
+        ('"x"', False),
+        ("1", False),
+        ("x", False),
+        ("{", False),
+        ("{}}", False),
+        ("{} {}", False),
+        ('{"a"}', False),
+        ('{"a":}', False),
+        ("{'a':1}", False),
+        ("{a:1}", False),
+        ('{"a":1,}', False),
+        ('{"a":[1,]}', False),
+        ('{"a":[1 2]}', False),
+        ('{"a":[1}', False),
+        ('{"a":nil}', False),
+        ('{"a":01}', False),
+        ('{"a":.5}', False),
+        ('{"a":1.}', False),
+        ('{"a":+1}', False),
+        ('{"a":"\n"}', False),
+        ('{"a":"\\x"}', False),
+        ('{"a":"\\u12"}', False),
+        ('{"a":"', False),
+        ('{"a":[null]}', False),
+        ('{"a":[["b"]]}', False),
+        ("   ", False),
+    ],
+)
+async def test_a_body_is_one_json_object(rest: httpx.AsyncClient, body: str, is_json: bool) -> None:
+    """What is no JSON is 400, and so are `null` and lists in a list, which the transcoder would drop and unwrap."""
+    response = await rest.post("/api/v1/auth/token", content=body.encode())
+    assert (JSON_PROBLEM in response.text) == (not is_json), response.text
+    if not is_json:
+        assert (response.status_code, response.headers["x-error-code"]) == (400, "REQUEST_001")
+
+
+@pytest.mark.parametrize("name", ["x+y", "x'y", "!", "x|y", "x%y", "grpc-internal-encoding-request", "grpc-anything"])
+async def test_names_of_headers_that_grpc_refuses_are_dropped(rest: httpx.AsyncClient, name: str) -> None:
+    """A header whose name HTTP allows and gRPC does not, or keeps for itself, is no internal error."""
+    assert (await rest.get(PRICE, headers={name: "x"})).status_code == 200
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -133,7 +133,7 @@ async def test_a_large_message_is_refused(channel: grpc.aio.Channel, language: L
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("path", ["/no.Such/Rpc", "/entasis.web.v1.WebService/GetPage", "/a%25b/c"])
+@pytest.mark.parametrize("path", ["/no.Such/Rpc", "/entasis.web.v2.WebService/GetAsset", "/a%25b/c"])
 async def test_an_unknown_service_is_refused(channel: grpc.aio.Channel, path: str, language: Language) -> None:
     """A service that is not served fails with UNIMPLEMENTED and REQUEST_002, which name the RPC."""
     call = channel.unary_unary(path)(b"", metadata=(("accept-language", language),), timeout=5)

@@ -38,10 +38,30 @@ const applyTheme = () => document.documentElement.classList.toggle("dark-mode", 
 dark.addEventListener("change", applyTheme);
 applyTheme();
 
+// Names that Swagger UI leaves out of what it draws, for screen readers.
+const NAMES = {
+  "#servers": () => "Server",
+  "select.examples-select-element": () => "Example",
+  "select.content-type": () => "Media type",
+  "textarea.body-param__text": () => "Request body",
+  ".parameters select": (one) => one.closest("tr")?.dataset.paramName ?? "Value",
+  "table.responses-table": (one) => `Responses ${one.id} ${one.className.includes("live") ? "(live)" : ""}`.trim(),
+};
+
+function name() {
+  for (const [selector, named] of Object.entries(NAMES)) {
+    for (const one of document.querySelectorAll(`.swagger-ui ${selector}:not([aria-label])`)) {
+      one.setAttribute("aria-label", named(one));
+    }
+  }
+  for (const one of document.querySelectorAll("h3.opblock-tag:not([aria-level])")) one.setAttribute("aria-level", "2");
+}
+new MutationObserver(name).observe(document.getElementById("api"), { childList: true, subtree: true });
+
 const ui = SwaggerUIBundle({
   url: "/docs/openapi.yaml",
   dom_id: "#api",
-  deepLinking: true,
+  deepLinking: false, // its links would stand inside buttons, where a screen reader does not find them
   displayRequestDuration: true,
   tryItOutEnabled: true,
   validatorUrl: null, // it would ask another host
