@@ -28,15 +28,15 @@ class Part:
     """Writes its folders into gen/, or into a temporary folder in place of it."""
     folders: tuple[str, ...]
     programs: tuple[str, ...] = ()
-    """What must be installed beside Python's own packages."""
+    """What must be installed beside Python's own packages, and go, without which nothing can be generated."""
 
 
 PARTS = (
     Part(descriptor.generate, ("descriptor",)),
     Part(python.generate, ("python", "betterproto")),
-    Part(openapi.generate, ("openapi",), ("go",)),
+    Part(openapi.generate, ("openapi",)),
     Part(asyncapi.generate, ("asyncapi",)),
-    Part(golang.generate, ("go",), ("go",)),
+    Part(golang.generate, ("go",)),
     Part(typescript.generate, ("typescript",), ("npm",)),
     Part(java.generate, ("java",), ("mvn",)),
 )
@@ -51,7 +51,8 @@ def main() -> int:
     lay_out_imported_protos()
     if arguments.protos:
         return 0
-    differences: set[str] = set()
+    known = {folder for part in PARTS for folder in part.folders}
+    differences = {path.name for path in (ROOT / "gen").iterdir() if path.name not in known}
     with tempfile.TemporaryDirectory() as temporary:
         fresh = Path(temporary) / "gen"
         for part in PARTS:

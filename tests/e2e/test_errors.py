@@ -144,7 +144,7 @@ REST = [
     ("/api/v1/analysis/accuracy/BTC-USDT?days=366", 400, 3, "REQUEST_001", ("days",)),
     ("/api/v1/market/prices:stream?symbols=FOO-BAR", 404, 5, "MARKET_001", ()),
     ("/api/v1/nowhere", 404, 5, "REQUEST_002", ()),
-    ("/", 404, 5, "REQUEST_002", ()),
+    ("/docs/nothing.js", 404, 5, "REQUEST_002", ()),
     ("/api/v1/portfolio/positions/pos_0", 404, 5, "PORT_003", ()),
     ("/api/v1/portfolio/positions?status=lost", 400, 3, "REQUEST_001", ("status",)),
     ("/api/v1/portfolio/positions?page_token=abc", 400, 3, "REQUEST_001", ("page_token",)),

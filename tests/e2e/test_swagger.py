@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
 import yaml
 from tests.e2e.conftest import Running, Start, eventually
+from tests.support.browser import chromium, violations, watched
 
 from entasis_engine import assets
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="skipped: playwright is not installed")
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.browser,
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="skipped: Chromium is not installed"),
-    pytest.mark.timeout(300),
-]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
 
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 OPENAPI = yaml.safe_load(assets.path("gen/openapi/entasis.yaml").read_text())
 OPERATIONS = {
     operation["operationId"]: (method, path, operation)
@@ -57,21 +44,16 @@ def up(start: Start) -> Running:
 
 
 @pytest.fixture(scope="module")
-def page(up: Running) -> Iterator[Any]:
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page(up: Running, browser: Browser) -> Iterator[Page]:
     """Swagger UI with the demo key pasted; at the end, nothing was complained of and no other host was asked."""
-    complaints: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_OPTIONS)
-        page = browser.new_page()
+    with watched(browser, up.web) as page:
         page.set_default_timeout(20_000)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                None if request.url.startswith((up.web, "blob:", "data:")) else complaints.append(request.url)
-            ),
-        )
         page.goto(f"{up.web}/docs")
         page.wait_for_selector(".opblock")
         page.click("button.authorize")
@@ -79,11 +61,9 @@ def page(up: Running) -> Iterator[Any]:
         page.click(".modal-ux .auth-container:has(#api_key_value) button.authorize")
         page.click(".modal-ux .btn-done")
         yield page
-        browser.close()
-    assert complaints == []
 
 
-def test_every_endpoint_answers_execute(page: Any) -> None:
+def test_every_endpoint_answers_execute(page: Page) -> None:
     """Each operation of the document, executed with the values that stand in its form, gives its success.
 
     Only the id of a position is put in: of one that was opened in the same way just before.
@@ -101,7 +81,7 @@ def test_every_endpoint_answers_execute(page: Any) -> None:
         assert isinstance(json.loads(first), dict), (name, body[:300])
 
 
-def executed(page: Any, name: str, answers: dict[str, tuple[str, str]]) -> tuple[str, str]:
+def executed(page: Page, name: str, answers: dict[str, tuple[str, str]]) -> tuple[str, str]:
     """The status and the body that Swagger UI shows for an operation."""
     operation = OPERATIONS[name][2]
     block = page.locator(f".opblock[id$='-{name}']")
@@ -119,9 +99,24 @@ def executed(page: Any, name: str, answers: dict[str, tuple[str, str]]) -> tuple
     return status, body
 
 
-def test_a_key_that_was_pasted_outlives_a_reload_and_no_tab(page: Any) -> None:
+def test_a_key_that_was_pasted_outlives_a_reload_and_no_tab(page: Page) -> None:
     """The key is kept for the tab, so that a reload needs no second paste, and nowhere that outlives the tab."""
     page.reload()
     page.wait_for_selector("button.authorize.locked")
     assert page.evaluate("localStorage.length") == 0
     assert page.context.cookies() == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(up: Running, browser: Browser, theme: str, width: int) -> None:
+    """With an operation open and its answer shown, axe has nothing to say, in both themes and at phone width."""
+    with watched(browser, up.web, viewport={"width": width, "height": 900}, color_scheme=theme) as page:
+        page.goto(f"{up.web}/docs")
+        block = page.locator("#operations-Market-streamPrices")
+        block.locator(".opblock-summary-control").click()
+        block.locator("button.execute").click()
+        block.locator(".live-responses-table .response").first.wait_for()
+        page.locator("#operations-Portfolio-createPosition .opblock-summary-control").click()
+        page.locator("#operations-Portfolio-createPosition textarea").wait_for()
+        assert violations(page) == []

@@ -59,7 +59,7 @@ class WebService:
         compressed = bool(call.original_path) and (_takes_gzip(wanted.get("accept-encoding", "")) or not small)
         etag = file.etag_compressed if compressed else file.etag
         call.told = (("etag", etag), *ALWAYS, *(OF_PAGES if request.path in files.PAGES else ()))
-        if etag in wanted.get("if-none-match", ""):
+        if _matches(wanted.get("if-none-match", ""), etag):
             call.told = (*call.told, NOT_MODIFIED)
             return HttpBody(content_type=file.content_type)
         if compressed:
@@ -73,10 +73,17 @@ class WebService:
             raise EntasisError("NOTHING_HERE") from None
 
 
+def _matches(if_none_match: str, etag: str) -> bool:
+    """Whether a caller has the file already (RFC 9110, section 13.1.2)."""
+    had = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in had or had == ["*"]
+
+
 def _takes_gzip(accept_encoding: str) -> bool:
-    """Whether a caller says that they read gzip (RFC 9110, section 12.5.3)."""
+    """Whether a caller says that they read gzip (RFC 9110, section 12.5.3): by name, or else by `*`."""
+    weights: dict[str, str] = {}
     for part in accept_encoding.lower().split(","):
         coding, _, weight = part.partition(";")
-        if coding.strip() in {"gzip", "*"}:
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
+        weights[coding.strip()] = weight.replace(" ", "")
+    weight = weights.get("gzip", weights.get("*", "q=0"))
+    return weight.rstrip("0.") != "q="

@@ -33,7 +33,7 @@ def test_nothing_is_missing() -> None:
 async def test_a_file_goes_out_as_it_is_or_compressed(path: str) -> None:
     """A caller gets the bytes of the file, by gzip where they take it, with the type of its suffix."""
     body = LISTED[path].read_bytes()
-    compressed, told = await asked(path, accept_encoding="br, gzip;q=0.8")
+    compressed, told = await asked(path, accept_encoding="br, *;q=0, gzip;q=0.8")
     assert gzip.decompress(compressed) == body
     assert told["content-encoding"] == "gzip"
     assert told["vary"] == "accept-encoding"
@@ -44,7 +44,7 @@ async def test_a_file_goes_out_as_it_is_or_compressed(path: str) -> None:
     assert told["etag"] != told_plain["etag"]
 
 
-@pytest.mark.parametrize("accepted", ["", "identity", "gzip;q=0", "br, gzip; q=0.0", "deflate"])
+@pytest.mark.parametrize("accepted", ["", "identity", "gzip;q=0", "br, gzip; q=0.0", "deflate", "*, gzip;q=0"])
 async def test_whoever_does_not_take_gzip_gets_it_only_where_the_file_is_too_large_for_envoy(accepted: str) -> None:
     """Envoy holds answers whole, 1 MiB at most; smaller files go as they are to who does not ask for compression."""
     body, told = await asked("console/lightweight-charts.js", accept_encoding=accepted)
@@ -60,6 +60,8 @@ async def test_a_file_that_the_caller_has_is_not_sent_again() -> None:
     _, told = await asked("docs/start.js", accept_encoding="gzip")
     body, again = await asked("docs/start.js", accept_encoding="gzip", if_none_match=f'"other", {told["etag"]}')
     assert (body, again["x-http-code"]) == (b"", "304")
+    _, again = await asked("docs/start.js", if_none_match="*")
+    assert again["x-http-code"] == "304"
     body, again = await asked("docs/start.js", if_none_match=told["etag"])
     assert body
     assert "x-http-code" not in again

@@ -44,9 +44,12 @@ const NAMES = {
   "select.examples-select-element": () => "Example",
   "select.content-type": () => "Media type",
   "textarea.body-param__text": () => "Request body",
-  ".parameters select": (one) => one.closest("tr")?.dataset.paramName ?? "Value",
+  ".parameters :is(select, input)": (one) => one.closest("tr")?.dataset.paramName ?? "Value",
   "table.responses-table": (one) => `Responses ${one.id} ${one.className.includes("live") ? "(live)" : ""}`.trim(),
 };
+
+const LEVELS = { "h3.opblock-tag": "2", ".models > h4": "2", ".opblock h4": "3", ".opblock h5": "4" };
+const REGIONS = { ".information-container": "About", ".schemes-server-container": "Server and key" };
 
 function name() {
   for (const [selector, named] of Object.entries(NAMES)) {
@@ -54,7 +57,16 @@ function name() {
       one.setAttribute("aria-label", named(one));
     }
   }
-  for (const one of document.querySelectorAll("h3.opblock-tag:not([aria-level])")) one.setAttribute("aria-level", "2");
+  for (const [selector, level] of Object.entries(LEVELS)) {
+    for (const one of document.querySelectorAll(`${selector}:not([aria-level])`)) one.setAttribute("aria-level", level);
+  }
+  for (const one of document.querySelectorAll(".swagger-ui pre:not([tabindex])")) one.tabIndex = 0; // they scroll
+  for (const [selector, label] of Object.entries(REGIONS)) {
+    for (const one of document.querySelectorAll(`${selector}:not([role])`)) {
+      one.setAttribute("role", "region");
+      one.setAttribute("aria-label", label);
+    }
+  }
 }
 new MutationObserver(name).observe(document.getElementById("api"), { childList: true, subtree: true });
 
