@@ -52,6 +52,10 @@ test: $(DEV) ## Run all tests, two at a time (those that need a browser or real 
 test-clients: $(DEV) ## Build the client programs in Python, TypeScript, Go and Java, and run them against an engine
 	@$(BIN)/python -m pytest tests/e2e/test_clients.py $(PYTEST_ARGS)
 
+.PHONY: test-fuzz
+test-fuzz: $(DEV) ## Ask the API 10,000 generated requests, valid and not, through Envoy (about seven minutes)
+	@ENTASIS_SCHEMATHESIS_EXAMPLES=10000 $(BIN)/python -m pytest tests/e2e/test_schemathesis.py -s $(PYTEST_ARGS)
+
 .PHONY: test-crash
 test-crash: $(DEV) ## Kill the engine 50 times in mid-feed and count what is lost (about two minutes)
 	@ENTASIS_CRASHES=50 $(BIN)/python -m pytest tests/e2e/test_crash.py -s $(PYTEST_ARGS)
