@@ -108,7 +108,7 @@ def test_a_key_that_was_pasted_outlives_a_reload_and_no_tab(page: Page) -> None:
 
 
 def test_axe_finds_nothing(up: Running, browser: Browser) -> None:
-    """With an operation open and its answer shown, axe has nothing to say, in each theme, at the width of a phone and of a desk."""
+    """With an operation open and its answer shown, axe has nothing to say, on a phone and on a desk."""
     with watched(browser, up.web) as page:
         page.goto(f"{up.web}/docs")
         block = page.locator("#operations-Market-streamPrices")
