@@ -14,19 +14,11 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import Running, Start
+from tests.support.browser import OPTIONS, executable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(400)]
 
 PROGRAM = Path(__file__).parents[1] / "stubs" / "typescript"
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DECIMAL = r"-?\d+(\.\d+)?"
 LINES = [
     rf"price BTC-USDT {DECIMAL}",
@@ -49,7 +41,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    found = executable()
     if found is None:
         pytest.skip("skipped: no Chromium")
     return found
@@ -79,7 +71,7 @@ def test_a_page_trades_over_grpc_web(chromium: str, page_address: str, start: St
     ended: list[str] = []
     origins: set[str] = set()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         page = browser.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -11,19 +11,11 @@ from typing import Any
 import pytest
 import requests
 from tests.e2e.conftest import Running, Start
+from tests.support.browser import OPTIONS
 
 pytestmark = pytest.mark.e2e
 
 EXAMPLES = Path(__file__).parent / "examples"
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +89,7 @@ def test_the_javascript_example_prints_prices_in_chromium(up: Running) -> None:
 
     printed: list[str] = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_OPTIONS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         page = browser.new_page()
         page.goto(f"{up.web}/api/v1/market/instruments")
         page.on("console", lambda message: message.type == "log" and printed.append(message.text))
