@@ -1,7 +1,7 @@
 """Take the pictures in docs/screenshots of the console and of Swagger UI, at two widths and in both themes.
 
-python scripts/screenshots.py                 of an engine that it starts for this, on a simulated exchange
-python scripts/screenshots.py --url URL       of one that runs, with a key in ENTASIS_KEY; positions come and go
+python -m scripts.screenshots              of an engine that it starts for this, on a simulated exchange
+python -m scripts.screenshots --url URL    of one that runs, with a key in ENTASIS_KEY; positions come and go
 
 Needs Chromium, and Playwright for Python. Prices are those of the moment, sizes and what is shown are always the same.
 """

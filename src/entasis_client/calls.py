@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import grpc
 
 from entasis_client.errors import EntasisError, from_rpc, made
 from entasis_client.retry import Backoff, may_repeat, pause_seconds
+from entasis_client.values import encoded
 
 Q = TypeVar("Q", bound=betterproto2.Message)
 A = TypeVar("A", bound=betterproto2.Message)
@@ -80,18 +82,29 @@ class Calls:
         deadline: float,
         idempotency_key: str = "",
     ) -> A:
-        """The answer, by a deadline of the clock, after as many attempts as fit. Raises EntasisError.
+        """The answer, by a deadline of the clock, after as many attempts as fit. Raises EntasisError, also where the
+        client is closed meanwhile; TypeError or ValueError for what the contract cannot carry; RuntimeError where the
+        client was closed before.
 
         A write must have its idempotency key, which every attempt sends and the error names.
         """
+        if self.closed:
+            raise RuntimeError("the client is closed")
         try:
-            return await self._attempts(method, request, credentials, deadline, idempotency_key)
+            return await self._attempts(method, encoded(request), credentials, deadline, idempotency_key)
         except EntasisError as error:
             error.idempotency_key = idempotency_key
             raise
+        except (asyncio.CancelledError, grpc.aio.UsageError, RuntimeError):
+            # What gRPC makes of a call whose channel is closed, and the above of a token that is asked for then.
+            if not self.closed or is_cancelled():
+                raise
+            error = closed_meanwhile()
+            error.idempotency_key = idempotency_key
+            raise error from None
 
     async def _attempts(
-        self, method: Method[Q, A], request: Q, credentials: Credentials, deadline: float, idempotency_key: str
+        self, method: Method[Q, A], request: bytes, credentials: Credentials, deadline: float, idempotency_key: str
     ) -> A:
         call = self._multicallable(method)
         clock, attempt, renewed = self._timing.clock, 0, False
@@ -112,13 +125,18 @@ class Calls:
             pause = pause_seconds(failure, attempt, self._timing.backoff, self._timing.chance)
             if not may_repeat(failure) or clock() + pause >= deadline:
                 raise failure
-            await self._timing.sleep(pause)
+            if not self.closed:
+                await self._timing.sleep(pause)
+            if self.closed:
+                raise closed_meanwhile()
             attempt += 1
 
     def stream(self, method: Method[Q, A], request: Q, headers: Headers) -> Any:
-        """A stream that has been asked for: a `grpc.aio.UnaryStreamCall` of A."""
-        call = self._channel().unary_stream(method.path, bytes, method.response.parse)
-        return call(request, metadata=(*self._language, *headers))
+        """A stream that has been asked for: a `grpc.aio.UnaryStreamCall` of A. Raises TypeError or ValueError for what
+        the contract cannot carry.
+        """
+        call = self._channel().unary_stream(method.path, None, method.response.parse)
+        return call(encoded(request), metadata=(*self._language, *headers))
 
     async def close(self) -> None:
         """End every call and the connection."""
@@ -132,10 +150,9 @@ class Calls:
         return self._opened
 
     def _multicallable(self, method: Method[Q, A]) -> Any:
-        if self.closed:
-            raise RuntimeError("the client is closed")
         if method.path not in self._unary:
-            self._unary[method.path] = self._channel().unary_unary(method.path, bytes, method.response.parse)
+            # Requests come encoded: where a serializer raises, grpc.aio sends an empty request, which asks for all.
+            self._unary[method.path] = self._channel().unary_unary(method.path, None, method.response.parse)
         return self._unary[method.path]
 
 
@@ -148,3 +165,14 @@ def translated(error: grpc.aio.AioRpcError) -> EntasisError:
 def too_late(what: str) -> EntasisError:
     """The deadline passed while `what` was waited for."""
     return made(grpc.StatusCode.DEADLINE_EXCEEDED, f"{what} did not come about in time")
+
+
+def closed_meanwhile() -> EntasisError:
+    """The client was closed while a call was under way."""
+    return made(grpc.StatusCode.CANCELLED, "the client was closed")
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled the task that this runs in. Closing a channel cancels its calls, and no task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

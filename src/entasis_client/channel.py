@@ -19,6 +19,12 @@ OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 5_000),  # which, despite its name, is how long one attempt may take
 )
 
+INSECURE_OPTIONS = (
+    *OPTIONS,
+    # gRPC would send even what is for this machine to the proxy of `http_proxy`, and the key with it, in the clear.
+    ("grpc.enable_http_proxy", 0),
+)
+
 
 def opener(
     address: str, *, tls: bool = False, ca_file: Path | str | None = None, plaintext: bool = False
@@ -44,7 +50,7 @@ def opener(
             "ca_file=… (the certificate of the server's authority), or tls=True (the system's authorities), or, in a "
             "network that you trust, plaintext=True"
         )
-    return lambda: grpc.aio.insecure_channel(address, options=OPTIONS)
+    return lambda: grpc.aio.insecure_channel(address, options=INSECURE_OPTIONS)
 
 
 def is_local(address: str) -> bool:

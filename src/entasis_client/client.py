@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 import uuid
@@ -21,7 +22,7 @@ from entasis_betterproto.entasis.analysis import v1 as analysis
 from entasis_betterproto.entasis.market import v1 as market
 from entasis_betterproto.entasis.portfolio import v1 as portfolio
 from entasis_client import methods
-from entasis_client.calls import Calls, Channel, Clock, Credentials, Method, Sleep, Timing
+from entasis_client.calls import Calls, Channel, Clock, Credentials, Method, Sleep, Timing, closed_meanwhile
 from entasis_client.channel import opener
 from entasis_client.credentials import Exchanged, Fixed
 from entasis_client.errors import EntasisError
@@ -60,7 +61,7 @@ from entasis_client.streams import (
     Tracker,
     followed,
 )
-from entasis_client.values import aware, decimal_text, symbol_list
+from entasis_client.values import aware, decimal_text, header_text, seconds, symbol_list
 
 Q = TypeVar("Q", bound=betterproto2.Message)
 A = TypeVar("A", bound=betterproto2.Message)
@@ -78,7 +79,8 @@ class Entasis:
         async with Entasis("127.0.0.1:8080", api_key=key) as client:
             print((await client.price("BTC-USDT")).price)
 
-    Every method raises `EntasisError`. Reads are repeated while the engine is not there, and writes too, since each has
+    Every method raises `EntasisError`, and TypeError or ValueError for arguments that the contract cannot carry, before
+    anything is sent. Reads are repeated while the engine is not there, and writes too, since each has
     an idempotency key; all attempts of a call together have its `timeout`, in seconds.
     """
 
@@ -105,24 +107,29 @@ class Entasis:
         Args:
             address: `host:port`. Off this machine it needs `tls`, `ca_file` or, in so many words, `plaintext`.
             api_key: sent with every call; with `exchange_key` only to get short-lived tokens, which are sent instead.
-            token: sent with every call, as it is.
+                White space around it, such as the end of the line of a file, is no part of it.
+            token: sent with every call.
             timeout: seconds that a call may take with all its attempts, and a stream until it stands.
             outage_seconds_max: how long a stream that broke is tried again; None: for ever.
             language: `en` or `ko`: of the words of errors.
             channel, clock, sleep, chance: in place of the real ones.
 
-        Raises ValueError where these contradict each other, or would send a key in the clear.
+        Raises ValueError where these contradict each other, would send a key in the clear, or cannot be sent.
         """
+        api_key = header_text(api_key, "api_key", trimmed=True)
+        token = header_text(token, "token", trimmed=True)
         if exchange_key and (token or not api_key):
             raise ValueError("exchange_key exchanges an api_key for tokens: give api_key and no token")
-        self._timeout = timeout
-        self._outage_seconds_max = outage_seconds_max
+        self._timeout = seconds(timeout, "timeout")
+        self._outage_seconds_max = (
+            None if outage_seconds_max in (None, math.inf) else seconds(outage_seconds_max, "outage_seconds_max")
+        )
         self._timing = Timing(clock, sleep, chance or random.Random(), backoff or Backoff())  # noqa: S311 - for jitter
         open_channel = opener(address, tls=tls, ca_file=ca_file, plaintext=plaintext)
         self._calls = Calls(
             open_channel if channel is None else lambda: channel,
             self._timing,
-            language=language,
+            language=header_text(language, "language"),
         )
         self._key = Fixed(api_key)
         self._credentials: Credentials = Exchanged(self._exchange, clock) if exchange_key else Fixed(api_key, token)
@@ -136,7 +143,7 @@ class Entasis:
         await self.close()
 
     async def close(self) -> None:
-        """End every call, every stream and the connection."""
+        """End every call, by an EntasisError (CANCELLED), every stream, which just ends, and the connection."""
         await self._calls.close()
 
     # Market.
@@ -320,6 +327,8 @@ class Entasis:
                 if not isinstance(event, Fill):
                     yield event
                     continue
+                if self._calls.closed:
+                    return
                 found: list[Candle] = []
                 failure = None
                 try:
@@ -330,6 +339,8 @@ class Entasis:
                         found.append(candle)
                 except EntasisError as error:
                     failure = error
+                if self._calls.closed:
+                    return
                 for filled in tracker.filled(event, found, failure):
                     yield filled
 
@@ -340,7 +351,7 @@ class Entasis:
     # Inside.
 
     def _deadline(self, timeout: float | None) -> float:
-        return self._timing.clock() + (self._timeout if timeout is None else timeout)
+        return self._timing.clock() + (self._timeout if timeout is None else seconds(timeout, "timeout"))
 
     async def _call(self, method: Method[Q, A], request: Q, timeout: float | None) -> A:
         return await self._calls.unary(method, request, self._credentials, deadline=self._deadline(timeout))
@@ -352,6 +363,8 @@ class Entasis:
             yield page
             if not page.next_page_token:
                 return
+            if self._calls.closed:
+                raise closed_meanwhile()
             request.page_token = page.next_page_token
 
     async def _read(self, method: Method[Q, A], request: Q, result: type[R], timeout: float | None) -> R:
@@ -377,7 +390,7 @@ class Entasis:
             request,
             self._credentials,
             deadline=self._deadline(timeout),
-            idempotency_key=idempotency_key or str(uuid.uuid4()),
+            idempotency_key=header_text(idempotency_key, "idempotency_key") or str(uuid.uuid4()),
         )
         return taken(result, answer)
 

@@ -41,7 +41,8 @@ class _Held:
 class Exchanged:
     """Tokens for an API key, renewed a fifth of their life (at most a minute) before they expire.
 
-    The call that finds the token old renews it, and others wait for that one renewal.
+    The call that finds the token old renews it. Others go on with the old one as long as it is good, and wait for that
+    one renewal only where it is not.
     """
 
     def __init__(self, issue: Callable[[float], Awaitable[tuple[str, float]]], clock: Clock) -> None:
@@ -55,7 +56,7 @@ class Exchanged:
         self._renewing = asyncio.Lock()
 
     async def headers(self, deadline: float) -> Headers:
-        held = self._fresh()
+        held = self._fresh() or (self._good() if self._renewing.locked() else None)
         if held is None:
             try:
                 async with asyncio.timeout(max(deadline - self._clock(), 0.0)):
@@ -72,6 +73,9 @@ class Exchanged:
 
     def _fresh(self) -> _Held | None:
         return self._held if self._held is not None and self._clock() < self._held.renew_at else None
+
+    def _good(self) -> _Held | None:
+        return self._held if self._held is not None and self._clock() < self._held.expires_at else None
 
     async def _renewed(self, deadline: float) -> _Held:
         old = self._held

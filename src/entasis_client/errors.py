@@ -6,11 +6,14 @@ Branch on the class for the kind, and on `reason` (docs/errors.md) for the case;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import betterproto2
 import grpc
 
 from entasis_client import details
+
+M = TypeVar("M", bound=betterproto2.Message)
 
 
 class Violation(NamedTuple):
@@ -113,16 +116,16 @@ def from_rpc(code: grpc.StatusCode, message: str, metadata: Sequence[tuple[str, 
         metadata: the trailing metadata; its `grpc-status-details-bin` is a `google.rpc.Status`.
     """
     found = dict(metadata)
-    status = _status(found.get("grpc-status-details-bin"))
+    status = _parsed(details.Status, found.get("grpc-status-details-bin"))
     info, bad, retry = details.ErrorInfo(), details.BadRequest(), details.RetryInfo()
     for one in status.details:
         match one.type_url.rpartition("/")[2]:
             case "google.rpc.ErrorInfo":
-                info = details.ErrorInfo.parse(one.value)
+                info = _parsed(details.ErrorInfo, one.value)
             case "google.rpc.BadRequest":
-                bad = details.BadRequest.parse(one.value)
+                bad = _parsed(details.BadRequest, one.value)
             case "google.rpc.RetryInfo":
-                retry = details.RetryInfo.parse(one.value)
+                retry = _parsed(details.RetryInfo, one.value)
     return _KINDS.get(code, EntasisError)(
         status.message or message or code.name,
         code=code,
@@ -134,12 +137,13 @@ def from_rpc(code: grpc.StatusCode, message: str, metadata: Sequence[tuple[str, 
     )
 
 
-def _status(encoded: object) -> details.Status:
+def _parsed(kind: type[M], encoded: object) -> M:
+    """What was encoded; an empty message where it cannot be read."""
     if not isinstance(encoded, bytes):
-        return details.Status()
+        return kind()
     try:
-        return details.Status.parse(encoded)
+        return kind.parse(encoded)
     except (
         Exception
     ):  # whatever stands between us and the engine wrote it; the code and the words are there all the same
-        return details.Status()
+        return kind()

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
@@ -18,7 +18,17 @@ import grpc
 
 from entasis_betterproto.entasis.market import v1 as market
 from entasis_betterproto.entasis.portfolio import v1 as portfolio
-from entasis_client.calls import Calls, Clock, Credentials, Headers, Method, Timing, too_late, translated
+from entasis_client.calls import (
+    Calls,
+    Clock,
+    Credentials,
+    Headers,
+    Method,
+    Timing,
+    is_cancelled,
+    too_late,
+    translated,
+)
 from entasis_client.errors import EntasisError, made
 from entasis_client.results import (
     Candle,
@@ -54,20 +64,23 @@ class Gap:
     """Updates between these two numbers were or may have been lost: the reader was too slow, was away for longer than
     the engine remembers, or the engine was restarted and numbers from its new start on. The difference is a count only
     in the first case.
+
+    After a lost connection also what a symbol tells for the first time comes after a Gap: there may have been more.
     """
 
     symbol: str
     """Empty in the stream of positions, where numbers are the account's."""
     last_seq: int
-    """Of the last update before."""
+    """Of the last update before; 0 where there was none."""
     first_seq: int
     """Of the first one after."""
 
 
 @dataclass(frozen=True, slots=True)
 class MissedCandles:
-    """Candles with these open times closed while there was no connection, and the history does not have them, or could
-    not be read (`error`). One that the engine hears of late may still come.
+    """Candles with these open times closed while there was no connection, or the engine heard nothing of the exchange,
+    or the reader was too slow; and the history does not have them, or could not be read (`error`). One that the engine
+    hears of late may still come.
     """
 
     symbol: str
@@ -93,6 +106,10 @@ class Fill:
     symbol: str
     start: datetime
     end: datetime
+    wanted: tuple[datetime, ...]
+    """The open times within that were not given."""
+    again: bool
+    """The history was asked for them before, and did not have them yet."""
 
 
 PriceEvent: TypeAlias = PriceUpdate | Gap | FeedInterruption | Reconnected
@@ -119,9 +136,11 @@ class _Numbers:
 
     def __init__(self) -> None:
         self.last: dict[str, int] = {}
+        self.connections = 0
         self._begun: set[str] = set()
 
     def connected(self) -> None:
+        self.connections += 1
         self._begun.clear()
 
     def advance(self, symbol: str, seq: int) -> int | None:
@@ -155,7 +174,8 @@ class PriceTracker:
             before = self._numbers.advance(update.symbol, update.seq)
             if before is None:
                 continue
-            if before and update.seq != before + 1:
+            # Where a symbol tells something for the first time, only the first connection says that it is the first.
+            if update.seq != before + 1 and (before or self._numbers.connections > 1):
                 yield Gap(update.symbol, before, update.seq)
             yield taken(PriceUpdate, update)
 
@@ -188,10 +208,14 @@ class _Closes:
     def __init__(self, first: datetime) -> None:
         self.first = self.newest = first
         self.given: deque[datetime] = deque(maxlen=CLOSES_REMEMBERED)
+        self.lacking: Fill | None = None
+        """What the history did not have at the first try, where there is a second one."""
 
 
 class CandleTracker:
-    """Each candle as it stands, and its close once; after a lost connection, which closes to look up."""
+    """Each candle as it stands, and its close once; and which closes to look up: after a lost connection, and where the
+    candles of one that stands leave some out, since the engine heard nothing of the exchange or the reader was slow.
+    """
 
     def __init__(self, symbols: Sequence[str], interval: str) -> None:
         self._symbols = symbols
@@ -217,12 +241,7 @@ class CandleTracker:
             update = taken(CandleUpdate, encoded)
             open_time = update.candle.timestamp
             closes = self._closes.setdefault(update.symbol, _Closes(open_time))
-            if update.symbol in self._to_fill and not update.closed:
-                # The candle in progress says where the stream goes on; what closed before it is to be looked up.
-                self._to_fill.discard(update.symbol)
-                start = max(closes.first, closes.newest - LATE_INTERVALS_MAX * self._length)
-                if start < open_time:
-                    yield Fill(update.symbol, max(start, open_time - FILLED_MAX * self._length), open_time)
+            yield from self._fills(update, closes)
             closes.newest = max(closes.newest, open_time)
             if not update.closed:
                 yield update
@@ -230,28 +249,64 @@ class CandleTracker:
                 closes.given.append(open_time)
                 yield update
 
+    def _fills(self, update: CandleUpdate, closes: _Closes) -> Iterator[Fill]:
+        """What to look up before an update."""
+        open_time, start = update.candle.timestamp, None
+        if update.symbol in self._to_fill and not update.closed:
+            # The candle in progress says where the stream goes on; what closed before it is to be looked up.
+            self._to_fill.discard(update.symbol)
+            start = max(closes.first, closes.newest - LATE_INTERVALS_MAX * self._length)
+        elif open_time > closes.newest + self._length:
+            start = closes.newest
+        if (before := closes.lacking) is not None and (start is not None or self._is_filled_by(update, before)):
+            closes.lacking = None
+            wanted = tuple(one for one in before.wanted if one not in closes.given)
+            yield from self._fill(update.symbol, wanted, again=True)
+        if start is not None and self._length:
+            start = max(start, open_time - FILLED_MAX * self._length)
+            every = (start + number * self._length for number in range((open_time - start) // self._length))
+            told = {*closes.given, *(before.wanted if before is not None else ())}
+            wanted = tuple(one for one in every if one not in told)
+            yield from self._fill(update.symbol, wanted, again=False)
+
+    def _is_filled_by(self, update: CandleUpdate, fill: Fill) -> bool:
+        """Whether the engine has most likely filled its history by now. It sees that candles are missing when the first
+        minute after them closes, and asks the exchange.
+        """
+        open_time = update.candle.timestamp
+        return open_time >= fill.end + (0 if update.closed else 2) * self._length
+
+    def _fill(self, symbol: str, wanted: tuple[datetime, ...], *, again: bool) -> Iterator[Fill]:
+        if wanted:
+            yield Fill(symbol, wanted[0], wanted[-1] + self._length, wanted, again)
+
     def filled(
         self, fill: Fill, history: Sequence[Candle], error: EntasisError | None
     ) -> Iterator[CandleUpdate | MissedCandles]:
-        """What the history had of what was to be looked up: closes not given yet, then what is missing still."""
+        """What the history had of what was to be looked up. What it lacks is missing where it was asked again, or could
+        not be read; else it is asked again later.
+        """
         closes = self._closes[fill.symbol]
         found = {candle.timestamp: candle for candle in history}
-        missing = []
-        for number in range((fill.end - fill.start) // self._length):
-            open_time = fill.start + number * self._length
-            if open_time in closes.given:
-                continue
+        lacking = []
+        for open_time in fill.wanted:
             if (candle := found.get(open_time)) is None:
-                missing.append(open_time)
+                lacking.append(open_time)
                 continue
             closes.given.append(open_time)
             yield CandleUpdate(fill.symbol, self.interval, candle, closed=True, seq=0)
-        if missing:
-            yield MissedCandles(fill.symbol, self.interval, tuple(missing), error)
+        if not lacking:
+            return
+        if fill.again or error is not None:
+            yield MissedCandles(fill.symbol, self.interval, tuple(lacking), error)
+        else:
+            closes.lacking = replace(fill, wanted=tuple(lacking))
 
 
 class PositionTracker:
-    """Updates of an account's positions; where numbers jump, a Gap. A snapshot begins anew."""
+    """Updates of an account's positions; where numbers jump, a Gap: something may have been lost. A snapshot begins
+    anew.
+    """
 
     def __init__(self) -> None:
         self._last = 0
@@ -267,7 +322,9 @@ class PositionTracker:
             snapshot = update.event == "snapshot"
             if not snapshot and update.seq <= self._last:
                 continue
-            # The number of a snapshot is that of the last update it contains: the same one, where nothing was missed.
+            # The number of a snapshot is that of the last update it contains: the same one, where nothing was missed
+            # and numbers go on. They begin anew when an account's last reader leaves, so that whoever is the only one
+            # finds a Gap after each loss.
             expected = {self._last} if snapshot else {self._last + 1}
             if self._last and update.seq not in expected:
                 yield Gap("", self._last, update.seq)
@@ -318,9 +375,9 @@ class _Connection(Generic[A, E]):
             failure = translated(error)
         except TimeoutError:
             failure = too_late("the stream")
-        except asyncio.CancelledError:
-            # Closing the client cancels its calls: the end of the stream, and not that of its reader.
-            if not self._calls.closed or _is_cancelled():
+        except (asyncio.CancelledError, grpc.aio.UsageError, RuntimeError):
+            # Closing the client cancels its calls, also that for a token: the end of the stream, and not of its reader.
+            if not self._calls.closed or is_cancelled():
                 raise
         finally:
             if call is not None:
@@ -331,11 +388,6 @@ class _Connection(Generic[A, E]):
     def may_renew(self) -> bool:
         """Whether other credentials may do better than those it had."""
         return self._headers is not None and self._credentials.renew_after(self._headers)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def followed(
@@ -374,6 +426,8 @@ async def followed(
             return
         except EntasisError as error:
             failure = error
+        if calls.closed:
+            return
         if connection.stood_at is not None:
             established, cause, lost_at = True, failure, clock()
             attempts, renewed = 0, False

@@ -278,6 +278,8 @@ async def test_a_killed_engine_loses_no_update_without_a_word(place: Place) -> N
                 await told.more(Reconnected, before)
         for told in (*prices, *candles):
             await told.grow(50, PriceUpdate if told in prices else CandleUpdate)
+        for told in candles:
+            await told.until(_is_filled_in)
         await positions.until(lambda list_: set(opened) <= _positions_in_last_snapshot(list_))
         for position_id in opened:
             await direct.close_position(position_id)
@@ -300,6 +302,18 @@ async def test_a_killed_engine_loses_no_update_without_a_word(place: Place) -> N
                 history = direct.history(symbol, "1m", start=min(known), end=max(known) + MINUTE, page_size=1000)
                 kept = {candle.timestamp: candle async for candle in history}
                 assert {when: one.candle for when, one in known.items()} == {when: kept[when] for when in known}
+
+
+def _is_filled_in(events: list[Any]) -> bool:
+    """Whether what closed before the last connection was looked up a second time, where the history lacked it: at the
+    latest when the candle after next is in progress.
+    """
+    last = max(number for number, one in enumerate(events) if isinstance(one, Reconnected))
+    opens: defaultdict[str, list[datetime]] = defaultdict(list)
+    for event in events[last:]:
+        if isinstance(event, CandleUpdate) and not event.closed:
+            opens[event.symbol].append(event.candle.timestamp)
+    return all(opens[symbol] and opens[symbol][-1] > opens[symbol][0] + 2 * MINUTE for symbol in SYMBOLS)
 
 
 def _positions_told(events: list[Any]) -> set[str]:

@@ -56,7 +56,6 @@ ELSEWHERE: Sequence[Elsewhere] = (
     Elsewhere("python tests/stubs/java/build.py", "builds, which may take minutes", "tests/e2e/test_clients.py"),
     Elsewhere("* java -jar build/java/*", "is built by the line before", "tests/e2e/test_clients.py"),
     Elsewhere("cd tests/stubs/gateway && go run *", "does not end, and builds first", "tests/e2e/test_gateway.py"),
-    Elsewhere("python scripts/screenshots.py", "writes pictures into docs/, which people look at", None),
     Elsewhere("docker run *", "fetches an image", None),
     Elsewhere("envoy -c *", "does not end", "tests/e2e/edge/test_process.py"),
     Elsewhere("curl -X POST 'localhost:9901/*", "ends the engine's listener", "tests/e2e/test_up.py"),

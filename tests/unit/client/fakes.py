@@ -12,9 +12,11 @@ from typing import Any
 import betterproto2
 import grpc
 
-from entasis_client import Backoff, Entasis
+from entasis_client import Backoff, Entasis, methods
+from entasis_client.calls import Method
 from entasis_engine import errors
 
+METHODS: dict[str, Method[Any, Any]] = {one.path: one for one in vars(methods).values() if isinstance(one, Method)}
 BACKOFF = Backoff(first_seconds=0.1, longest_seconds=5.0)
 
 
@@ -60,7 +62,7 @@ class Channel:
 
     def unary_unary(self, method: str, request_serializer: Any, response_deserializer: Any) -> Any:
         async def call(request: Any, *, timeout: float, metadata: Any) -> Any:
-            sent = Sent(method.rpartition("/")[2], request, timeout, dict(metadata))
+            sent = Sent(method.rpartition("/")[2], request_parsed(method, request), timeout, dict(metadata))
             self.sent.append(sent)
             answer = self.answers[sent.rpc].pop(0)
             answer = answer(sent) if callable(answer) and not isinstance(answer, betterproto2.Message) else answer
@@ -68,13 +70,13 @@ class Channel:
                 answer = await answer
             if isinstance(answer, BaseException):
                 raise answer
-            return response_deserializer(request_serializer(answer))
+            return response_deserializer(bytes(answer))
 
         return call
 
     def unary_stream(self, method: str, request_serializer: Any, response_deserializer: Any) -> Any:
         def call(request: Any, *, metadata: Any) -> Stream:
-            sent = Sent(method.rpartition("/")[2], request_parsed(request), None, dict(metadata))
+            sent = Sent(method.rpartition("/")[2], request_parsed(method, request), None, dict(metadata))
             self.sent.append(sent)
             self.calls.append(Stream(self.answers[sent.rpc].pop(0)))
             return self.calls[-1]
@@ -86,9 +88,10 @@ class Channel:
             call.cancel()
 
 
-def request_parsed(request: betterproto2.Message) -> betterproto2.Message:
-    """A copy, as the engine would see it."""
-    return type(request).parse(bytes(request))
+def request_parsed(method: str, request: bytes) -> betterproto2.Message:
+    """As the engine would see it."""
+    parsed: betterproto2.Message = METHODS[method].request.parse(request)
+    return parsed
 
 
 class Stream:

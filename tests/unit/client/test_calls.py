@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
@@ -27,6 +28,7 @@ from entasis_engine import errors
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 PRICE = market.GetPriceResponse(symbol="BTC-USDT", price="65432.10", timestamp=NOW, volume="1.5", exchange="simulated")
 OPENED = portfolio.CreatePositionResponse(position_id="pos_1", status="success", timestamp=NOW)
+TRADE = portfolio.Trade(size="1", price="1", notional="1", fee="0", realised_pnl="0", timestamp=NOW)
 
 
 async def test_a_read_is_repeated_until_the_engine_is_there() -> None:
@@ -185,6 +187,90 @@ async def test_a_closed_client_says_so() -> None:
     await entasis.close()
     with pytest.raises(RuntimeError, match="closed"):
         await entasis.price("BTC-USDT")
+
+
+@pytest.mark.parametrize("failure", [asyncio.CancelledError(), grpc.aio.UsageError("Channel is closed."), CUT])
+async def test_closing_the_client_ends_a_call_by_an_error(failure: BaseException) -> None:
+    """Whatever gRPC makes of it: the caller's task is not cancelled, and a write tells its key."""
+    channel, time = Channel(), Time()
+    entasis = client(channel, time)
+
+    async def closed(sent: Sent) -> Any:
+        await entasis.close()
+        return failure
+
+    channel.put("CreatePosition", closed)
+    with pytest.raises(EntasisError, match="the client was closed") as raised:
+        await entasis.open_position("BTC-USDT", "1")
+    assert raised.value.code is grpc.StatusCode.CANCELLED
+    assert raised.value.idempotency_key == channel.sent[0].metadata["idempotency-key"]
+    assert time.slept == []
+
+
+async def test_closing_the_client_ends_a_call_that_waits_to_be_repeated() -> None:
+    """After the wait nothing is sent any more."""
+    channel, time = Channel(), Time()
+
+    async def sleep(seconds: float) -> None:
+        await entasis.close()
+
+    entasis = client(channel, time, sleep=sleep)
+    channel.put("GetPrice", CUT)
+    with pytest.raises(EntasisError, match="the client was closed"):
+        await entasis.price("BTC-USDT")
+    assert len(channel.sent) == 1
+
+
+async def test_closing_the_client_ends_calls_that_wait_for_a_token() -> None:
+    """The one that asks for it, and those that wait for that one."""
+    channel, time = Channel(), Time()
+    entasis = client(channel, time, exchange_key=True)
+    asked, closed = asyncio.Event(), asyncio.Event()
+
+    async def cancelled(sent: Sent) -> Any:
+        asked.set()
+        await closed.wait()
+        return asyncio.CancelledError()
+
+    channel.put("IssueToken", cancelled)
+    calls = [asyncio.ensure_future(entasis.price("BTC-USDT")) for _ in range(3)]
+    await asked.wait()
+    await entasis.close()
+    closed.set()
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    assert [getattr(one, "code", one) for one in ends] == [grpc.StatusCode.CANCELLED] * 3
+    assert len(channel.sent) == 1
+
+
+async def test_closing_the_client_ends_pages_by_an_error() -> None:
+    """Whoever reads them does not take those there were for all."""
+    channel, time = Channel(), Time()
+    channel.put("ListTrades", portfolio.ListTradesResponse(trades=[TRADE], next_page_token="more"))
+    entasis = client(channel, time)
+    trades = entasis.trades()
+    await anext(trades)
+    await entasis.close()
+    with pytest.raises(EntasisError, match="the client was closed"):
+        await anext(trades)
+
+
+async def test_a_caller_who_is_cancelled_is_cancelled() -> None:
+    """Also where the client is closed at the same time."""
+    channel, time = Channel(), Time()
+    entasis = client(channel, time)
+    asked = asyncio.Event()
+
+    async def hangs(sent: Sent) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    channel.put("GetPrice", hangs)
+    call = asyncio.ensure_future(entasis.price("BTC-USDT"))
+    await asked.wait()
+    call.cancel()
+    await entasis.close()
+    with pytest.raises(asyncio.CancelledError):
+        await call
 
 
 def _limited(seconds: int) -> grpc.aio.AioRpcError:

@@ -88,6 +88,12 @@ def test_a_result_has_the_fields_of_its_message(result: type[Any]) -> None:
             assert hint in (str, Decimal, Decimal | None), field.name
 
 
+def test_every_field_of_a_request_is_checked_before_it_is_sent() -> None:
+    """Text and numbers are what callers give; times are checked by `aware`, and the client makes maps itself."""
+    types = {field.metadata["betterproto"].proto_type for one in METHODS.values() for field in fields(one.request)}
+    assert types <= {"string", "int32", "message", "map"}
+
+
 def test_every_result_is_held_to_a_message() -> None:
     """No result is left out above but Level, which is a pair."""
     named = {one for one in vars(results).values() if hasattr(one, "__dataclass_fields__")}

@@ -38,6 +38,14 @@ async def test_key_and_token_are_both_sent() -> None:
     assert channel.sent[0].metadata == {"x-api-key": "ek_1", "authorization": "Bearer t"}
 
 
+async def test_a_key_read_from_a_file_is_without_the_end_of_its_line() -> None:
+    """White space around a key or a token is no part of it."""
+    channel, time = Channel(), Time()
+    channel.put("GetPrice", PRICE)
+    await client(channel, time, api_key="ek_1\r\n", token=" t\n").price("BTC-USDT")
+    assert channel.sent[0].metadata == {"x-api-key": "ek_1", "authorization": "Bearer t"}
+
+
 async def test_a_key_is_exchanged_once_for_many_calls() -> None:
     """Calls send the token and not the key; the key goes to IssueToken alone."""
     channel, time = Channel(), Time()
@@ -123,6 +131,35 @@ async def test_a_call_that_waits_for_a_renewal_has_its_own_deadline() -> None:
         await entasis.price("BTC-USDT", timeout=0.01)
     answer.set()
     assert (await patient).symbol == "BTC-USDT"
+
+
+async def test_a_token_that_is_still_good_is_used_while_another_call_renews_it() -> None:
+    """A renewal that hangs holds up the call that makes it, and others only once the old token has expired."""
+    channel, time = Channel(), Time()
+    answer = asyncio.Event()
+
+    def issue(sent: Sent) -> Any:
+        async def later() -> Any:
+            await answer.wait()
+            return token(2)
+
+        return later()
+
+    channel.put("IssueToken", token(1), issue)
+    channel.put("GetPrice", *[PRICE] * 3)
+    entasis = client(channel, time, exchange_key=True)
+    await entasis.price("BTC-USDT")
+    time.now += LIFE_SECONDS - 50
+    renewing = asyncio.ensure_future(entasis.price("BTC-USDT", timeout=100))
+    await asyncio.sleep(0)
+    await entasis.price("BTC-USDT", timeout=0.05)
+    assert sent_tokens(channel) == ["Bearer t1"] * 2
+    time.now += 50
+    with pytest.raises(DeadlineError):
+        await entasis.price("BTC-USDT", timeout=0.01)
+    answer.set()
+    await renewing
+    assert sent_tokens(channel) == ["Bearer t1", "Bearer t1", "Bearer t2"]
 
 
 async def test_a_token_that_is_still_good_outlives_a_renewal_that_fails() -> None:

@@ -51,3 +51,13 @@ def test_what_is_no_status_of_ours_is_an_error_all_the_same(details: bytes | str
     error = from_rpc(grpc.StatusCode.UNAVAILABLE, "no healthy upstream", metadata)
     assert isinstance(error, UnavailableError)
     assert (error.reason, str(error)) == ("", "UNAVAILABLE no healthy upstream")
+
+
+def test_a_detail_that_cannot_be_read_costs_no_other() -> None:
+    """What is malformed within a status that can be read is left out, and the rest is there."""
+    status = errors.EntasisError("MARKET_DOWN", symbol="BTC-USDT", exchange="simulated").status()
+    info = next(one for one in status.details if one.type_url.endswith("ErrorInfo"))
+    info.value = b"\x0a\x02\xff\xfe"  # text that is none
+    error = from_rpc(grpc.StatusCode.UNAVAILABLE, "", [("grpc-status-details-bin", status.SerializeToString())])
+    assert isinstance(error, UnavailableError)
+    assert (error.reason, error.message, error.retry_after_seconds) == ("", status.message, 5)

@@ -137,6 +137,14 @@ async def test_nothing_is_given_twice() -> None:
     assert await told(client(channel, time).stream_prices(BTC), 5) == [1, 2, 3, "again", 4]
 
 
+async def test_the_first_trade_of_a_symbol_after_a_loss_may_not_be_the_first() -> None:
+    """A symbol that told nothing on the first connection: on a later one nobody knows what came in between."""
+    channel, time = Channel(), Time()
+    channel.put("StreamPrices", [prices(10), CUT], [prices(11), prices(50, 51, symbol=ETH)])
+    events = client(channel, time).stream_prices([BTC, ETH])
+    assert await told(events, 6) == [10, "again", 11, Gap(ETH, 0, 50), 50, 51]
+
+
 async def test_another_engine_has_other_numbers() -> None:
     """Where numbers begin lower on a new connection another engine answers: that is a Gap, and not silence."""
     channel, time = Channel(), Time()
@@ -276,37 +284,129 @@ async def test_candles_that_closed_meanwhile_come_from_the_history() -> None:
         (5, False, 902),
     ]
     asked = channel.of("GetHistory")[0].request
-    assert (asked.interval, asked.start, asked.end) == ("1m", NOW, NOW + 4 * MINUTE)
+    assert (asked.interval, asked.start, asked.end) == ("1m", NOW + MINUTE, NOW + 4 * MINUTE)
 
 
 async def test_candles_that_the_history_lacks_are_named() -> None:
-    """What closed and cannot be found is told; where it comes late after all, it is given, and nothing else twice."""
+    """What closed and cannot be found, not even when the next candle has closed, is told; where it comes late after
+    all, it is given, and nothing else twice.
+    """
     channel, time = Channel(), Time()
     channel.put(
         "StreamCandles",
         [candles((1, 0, False)), CUT],
-        [candles((900, 3, False), (901, 1, True), (902, 0, True), (903, 1, True), (904, 3, True))],
+        [candles((900, 3, False), (902, 0, True), (903, 3, True), (904, 1, True), (905, 1, True), (906, 4, False))],
     )
-    channel.put("GetHistory", market.GetHistoryResponse(data=[candle(0), candle(2)]))
-    events = await told(client(channel, time).stream_candles(BTC), 8)
+    channel.put("GetHistory", market.GetHistoryResponse(data=[candle(0), candle(2)]), market.GetHistoryResponse())
+    events = await told(client(channel, time).stream_candles(BTC), 9)
     assert events[2:] == [
         (0, True, 0),
         (2, True, 0),
-        MissedCandles(BTC, "1m", (NOW + MINUTE,), None),
         (3, False, 900),
-        (1, True, 901),
-        (3, True, 904),
+        MissedCandles(BTC, "1m", (NOW + MINUTE,), None),
+        (3, True, 903),
+        (1, True, 904),
+        (4, False, 906),
     ]
+
+
+@pytest.mark.parametrize("sign", [(904, 6, True), (904, 8, False)])
+async def test_a_history_that_is_being_filled_is_asked_again(sign: tuple[int, int, bool]) -> None:
+    """After a silence of the exchange the engine fills its history when the next candle has closed: then it is asked a
+    second time, and what came late meanwhile is not given twice.
+    """
+    channel, time = Channel(), Time()
+    channel.put("StreamCandles", [candles((1, 0, False)), candles((901, 6, False), (902, 0, True)), candles(sign)])
+    every = market.GetHistoryResponse(data=[candle(minute) for minute in range(6)])
+    channel.put("GetHistory", market.GetHistoryResponse(), every, market.GetHistoryResponse(data=[candle(7)]))
+    seq, minute, closed = sign
+    assert await told(client(channel, time).stream_candles(BTC), 9) == [
+        (0, False, 1),
+        (6, False, 901),
+        (0, True, 902),
+        *[(missed, True, 0) for missed in range(1, 6)],
+        (minute, closed, seq) if closed else (7, True, 0),
+    ]
+    asked = [one.request for one in channel.of("GetHistory")[:2]]
+    assert [(one.start, one.end) for one in asked] == [(NOW, NOW + 6 * MINUTE), (NOW + MINUTE, NOW + 6 * MINUTE)]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_closes_that_are_left_out_while_the_connection_stands_are_looked_up(closed: bool) -> None:
+    """Where candles jump, since the exchange was silent or the reader too slow, closes come from the history."""
+    channel, time = Channel(), Time()
+    channel.put("StreamCandles", [candles((1, 0, False), (2, 0, True), (3, 1, False)), candles((50, 4, closed))])
+    channel.put("GetHistory", market.GetHistoryResponse(data=[candle(1), candle(2), candle(3)]))
+    events = await told(client(channel, time).stream_candles(BTC), 7)
+    assert events[3:] == [(1, True, 0), (2, True, 0), (3, True, 0), (4, closed, 50)]
+
+
+async def test_candles_that_follow_each_other_ask_for_nothing() -> None:
+    """Neither the next candle nor a close that comes late is a jump."""
+    channel, time = Channel(), Time()
+    channel.put(
+        "StreamCandles",
+        [candles((1, 0, False), (2, 1, False), (3, 0, True), (4, 1, True), (5, 2, True), (6, 3, False))],
+    )
+    assert len(await told(client(channel, time).stream_candles(BTC), 6)) == 6
+    assert channel.of("GetHistory") == []
+
+
+async def test_what_the_history_lacks_is_asked_for_before_a_second_loss_is_filled() -> None:
+    """A loss on the heels of another one asks for what the first one lacked, tells it, and then for its own."""
+    channel, time = Channel(), Time()
+    channel.put(
+        "StreamCandles", [candles((1, 0, False)), CUT], [candles((9, 2, False)), CUT], [candles((20, 4, False))]
+    )
+    channel.put(
+        "GetHistory",
+        market.GetHistoryResponse(data=[candle(0)]),
+        market.GetHistoryResponse(),
+        market.GetHistoryResponse(data=[candle(2), candle(3)]),
+    )
+    assert await told(client(channel, time).stream_candles(BTC), 9) == [
+        (0, False, 1),
+        "again",
+        (0, True, 0),
+        (2, False, 9),
+        "again",
+        MissedCandles(BTC, "1m", (NOW + MINUTE,), None),
+        (2, True, 0),
+        (3, True, 0),
+        (4, False, 20),
+    ]
+
+
+async def test_closing_the_client_between_candles_that_are_filled_in_ends_the_stream() -> None:
+    """No history is asked of a client that is closed, and the reader's loop just ends."""
+    channel, time = Channel(), Time()
+
+    def both(seq: int, minute: int) -> market.StreamCandlesResponse:
+        message = candles((seq, minute, False), (seq + 1, minute, False))
+        message.updates[1].symbol = ETH
+        return message
+
+    channel.put("StreamCandles", [both(1, 0), CUT], [both(9, 2)])
+    channel.put("GetHistory", market.GetHistoryResponse(data=[candle(0), candle(1)]))
+    entasis = client(channel, time)
+    seen = 0
+    async with aclosing(entasis.stream_candles([BTC, ETH])) as events:
+        async for event in events:
+            seen += 1
+            if isinstance(event, CandleUpdate) and event.seq == 0:
+                await entasis.close()
+    assert seen >= 4
+    assert len(channel.of("GetHistory")) == 1
 
 
 async def test_of_a_long_loss_the_last_candles_are_filled_in() -> None:
     """However long it was, at most a thousand closes are asked for."""
     channel, time = Channel(), Time()
-    channel.put("StreamCandles", [candles((1, 0, False)), CUT], [candles((900, 5_000, False))])
-    channel.put("GetHistory", market.GetHistoryResponse())
-    events = await told(client(channel, time).stream_candles(BTC), 4)
-    assert isinstance(events[2], MissedCandles)
-    assert (len(events[2].open_times), events[2].open_times[0]) == (1_000, NOW + 4_000 * MINUTE)
+    channel.put("StreamCandles", [candles((1, 0, False)), CUT], [candles((900, 5_000, False), (901, 5_000, True))])
+    channel.put("GetHistory", *[market.GetHistoryResponse()] * 2)
+    events = await told(client(channel, time).stream_candles(BTC), 5)
+    assert isinstance(events[3], MissedCandles)
+    assert (len(events[3].open_times), events[3].open_times[0]) == (1_000, NOW + 4_000 * MINUTE)
     assert channel.of("GetHistory")[0].request.start == NOW + 4_000 * MINUTE
 
 

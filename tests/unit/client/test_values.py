@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import math
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -55,6 +56,91 @@ async def test_times_without_a_zone_are_refused() -> None:
     history = client(Channel(), Time()).history("BTC-USDT", start=datetime(2026, 1, 1))  # noqa: DTZ001
     with pytest.raises(ValueError, match="start has no zone"):
         await anext(history)
+
+
+@pytest.mark.parametrize("given", ["2026-01-01", date(2026, 1, 1), 0])
+async def test_what_is_no_time_is_refused(given: Any) -> None:
+    """A date has no zone either, and text is not read."""
+    history = client(Channel(), Time()).history("BTC-USDT", end=given)
+    with pytest.raises(TypeError, match=r"end is a \w+: an aware datetime"):
+        await anext(history)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "words"),
+    [
+        (
+            lambda one: one.issue_token(["market:read"], lifetime_seconds=300.0),
+            TypeError,
+            "lifetime_seconds is a float",
+        ),
+        (lambda one: one.issue_token([7]), TypeError, "scopes is a int"),
+        (lambda one: anext(one.trades(123)), TypeError, "position_id is a int"),
+        (lambda one: one.prices([1]), TypeError, "symbols is a int"),
+        (lambda one: one.price(None), TypeError, "symbol is a NoneType"),
+        (lambda one: one.price("\ud800"), ValueError, "symbol has half"),
+        (lambda one: one.order_book("BTC-USDT", 10.5), TypeError, "depth is a float"),
+        (lambda one: one.order_book("BTC-USDT", True), TypeError, "depth is a bool"),
+        (lambda one: one.order_book("BTC-USDT", 2**32 + 3), ValueError, "depth is 4294967299"),
+        (lambda one: anext(one.positions(page_size=-(2**31) - 1)), ValueError, "page_size is -2147483649"),
+        (lambda one: one.accuracy("BTC-USDT", days="7"), TypeError, "days is a str"),
+        (lambda one: one.close_position(7), TypeError, "position_id is a int"),
+        (lambda one: anext(one.stream_prices([1])), TypeError, "symbols is a int"),
+        (lambda one: anext(one.stream_order_books("BTC-USDT", 2**31)), ValueError, "depth is 2147483648"),
+        (lambda one: anext(one.stream_candles("BTC-USDT", 5)), TypeError, "interval is a int"),
+    ],
+)
+async def test_what_the_contract_cannot_carry_is_refused(call: Any, kind: type[Exception], words: str) -> None:
+    """By the name of the argument, and before anything is sent: gRPC would send an empty request, or another number."""
+    channel = Channel()
+    with pytest.raises(kind, match=words):
+        await call(client(channel, Time()))
+    assert channel.sent == []
+
+
+@pytest.mark.parametrize("given", [math.inf, math.nan, -0.1, 1e10])
+async def test_a_deadline_is_within_a_year(given: float) -> None:
+    """gRPC would take the end of time for now, and what lies before now for none."""
+    channel = Channel()
+    with pytest.raises(ValueError, match=r"timeout is .*: seconds from 0 to"):
+        await client(channel, Time()).price("BTC-USDT", timeout=given)
+    with pytest.raises(ValueError, match=r"timeout is .*: seconds from 0 to"):
+        client(channel, Time(), timeout=given)
+    with pytest.raises(TypeError, match="timeout is a str"):
+        await client(channel, Time()).price("BTC-USDT", timeout="5")  # type: ignore[arg-type]
+    assert channel.sent == []
+
+
+def test_an_outage_may_be_waited_out_for_ever() -> None:
+    """By None or by infinity; a time that is none is refused."""
+    client(Channel(), Time(), outage_seconds_max=None)
+    client(Channel(), Time(), outage_seconds_max=math.inf)
+    for given in (math.nan, -1.0):
+        with pytest.raises(ValueError, match="outage_seconds_max"):
+            client(Channel(), Time(), outage_seconds_max=given)
+
+
+ILLEGAL = ["se\ncret", "s\u00e9cret", "secret\x00", "s\u3000ecret"]
+
+
+@pytest.mark.parametrize("given", ILLEGAL)
+@pytest.mark.parametrize("name", ["api_key", "token", "language"])
+def test_what_no_header_can_carry_is_refused(name: str, given: str) -> None:
+    """By the name of the argument; a key is not told."""
+    with pytest.raises(ValueError, match=f"{name} has characters") as raised:
+        client(Channel(), Time(), **{name: given})
+    assert given not in str(raised.value)
+
+
+@pytest.mark.parametrize("given", ILLEGAL)
+async def test_an_idempotency_key_that_no_header_can_carry_is_refused(given: str) -> None:
+    """Before the write is sent."""
+    channel = Channel()
+    with pytest.raises(ValueError, match="idempotency_key has characters"):
+        await client(channel, Time()).close_position("pos_1", idempotency_key=given)
+    with pytest.raises(TypeError, match="idempotency_key is a int"):
+        await client(channel, Time()).close_position("pos_1", idempotency_key=7)  # type: ignore[arg-type]
+    assert channel.sent == []
 
 
 def test_one_symbol_may_come_as_text() -> None:
