@@ -38,6 +38,15 @@ WORDS: dict[str, dict[Language, str]] = {
     },
     "start.not_after_end": {"en": "must not be after end", "ko": "end보다 늦을 수 없습니다"},
 }
+_DECIMAL_PATTERN = re.compile(r"\^\(?\[0-9\]\{1,(\d+)\}\(\\\.\[0-9\]\{1,(\d+)\}\)\?")
+_DECIMAL: dict[Language, str] = {
+    "en": "must be a number such as 0.5, with at most {whole} digits and {places} after the point, not '{value}'",
+    "ko": "'{value}'이(가) 아니라 0.5와 같은 숫자여야 합니다. 정수 최대 {whole}자리, 소수점 아래 최대 {places}자리",
+}
+_POSITION: dict[Language, str] = {
+    "en": "must be the id of a position, such as pos_01kapt8m3v7w4x0y5z6a9b2c1d, not '{value}'",
+    "ko": "'{value}'이(가) 아니라 pos_01kapt8m3v7w4x0y5z6a9b2c1d와 같은 포지션 ID여야 합니다",
+}
 _SYMBOL: dict[Language, str] = {
     "en": "must be BASE-QUOTE in capitals, such as BTC-USDT, not '{value}'",
     "ko": "'{value}'이(가) 아니라 BTC-USDT처럼 대문자 BASE-QUOTE 형식이어야 합니다",
@@ -50,6 +59,7 @@ def refusal(violations: Sequence[Any]) -> EntasisError:
     symbol: str | None = None
     for violation in violations:
         field = _field(violation)
+        decimal: re.Match[str] | None = None
         value = str(violation.field_value)[:QUOTED_CHARACTERS_MAX]
         if violation.proto.rule_id == "string.pattern" and field.partition("[")[0] in {"symbol", "symbols"}:
             # Several may be joined by commas: name the one that is wrong.
@@ -57,10 +67,16 @@ def refusal(violations: Sequence[Any]) -> EntasisError:
             value = next((part for part in parts if not SYMBOL.fullmatch(part)), value)[:QUOTED_CHARACTERS_MAX]
             symbol = symbol if symbol is not None else value
             words = _SYMBOL
+        elif decimal := _DECIMAL_PATTERN.match(_rule(violation.rule_value)):
+            words = _DECIMAL
+        elif "pos_" in _rule(violation.rule_value):
+            words = _POSITION
         else:
             # A rule without words of its own still says something, if only in English.
             words = WORDS.get(violation.proto.rule_id) or dict.fromkeys(("en", "ko"), "{message}")
         values = {"value": value, "rule": _rule(violation.rule_value), "message": violation.proto.message}
+        if decimal is not None:
+            values |= {"whole": decimal[1], "places": decimal[2]}
         faults.append(FieldFault(field, {language: text.format_map(values) for language, text in words.items()}))
     if symbol is not None:
         return EntasisError("SYMBOL_MALFORMED", faults=faults[:FAULTS_MAX], symbol=symbol)

@@ -146,3 +146,26 @@ def test_what_is_quoted_is_bounded() -> None:
     assert len(error.metadata["symbol"]) == QUOTED_CHARACTERS_MAX
     for language in LANGUAGES:
         assert len(error.status(language).SerializeToString()) < 5000
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    ("request_", "field", "words"),
+    [
+        (portfolio_pb2.CreatePositionRequest(symbol="BTC-USDT", size="abc", type="long"), "size", "0.5"),
+        (
+            portfolio_pb2.CreatePositionRequest(symbol="BTC-USDT", size="1", type="long", leverage="x"),
+            "leverage",
+            "0.5",
+        ),
+        (portfolio_pb2.ClosePositionRequest(position_id="pos_1", size="1,5"), "size", "18"),
+        (portfolio_pb2.GetPositionRequest(position_id="7"), "position_id", "pos_01"),
+    ],
+)
+def test_a_pattern_is_told_in_words(request_: Message, field: str, words: str, language: Language) -> None:
+    """Whoever sends a letter in a number reads what a number looks like, and no regular expression."""
+    [fault] = refusal(protovalidate.collect_violations(request_)).faults
+    assert fault.field == field
+    description = fault.messages[language]
+    assert words in description
+    assert "[0-9]" not in description
