@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import os
-import signal
-import socket
-import sys
-import tempfile
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+try:
+    import asyncio
+    import errno
+    import gc
+    import os
+    import signal
+    import socket
+    import sys
+    import tempfile
+    import time
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing
+    from functools import partial
+    from pathlib import Path
+    from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-from dotenv import dotenv_values
-from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
+    import typer
+    from dotenv import dotenv_values
+    from pydantic import ValidationError
+    from rich.console import Console
+    from rich.markup import escape
 
-from entasis_engine.commands.access import accounts, keys
-from entasis_engine.commands.backfill import backfill
-from entasis_engine.commands.certs import certs
-from entasis_engine.commands.doctor import doctor
-from entasis_engine.commands.train import train
-from entasis_engine.commands.watch import watch
-from entasis_engine.settings import Settings, misspelt
-from entasis_engine.telemetry.redaction import redacted
+    from entasis_engine.commands.access import accounts, keys
+    from entasis_engine.commands.backfill import backfill
+    from entasis_engine.commands.certs import certs
+    from entasis_engine.commands.doctor import doctor
+    from entasis_engine.commands.train import train
+    from entasis_engine.commands.watch import watch
+    from entasis_engine.settings import Settings, misspelt
+    from entasis_engine.telemetry.redaction import redacted
+except KeyboardInterrupt:  # Ctrl-C before anything has begun
+    raise SystemExit(130) from None
 
 if TYPE_CHECKING:
     from entasis_engine.edge import TcpEndpoint, UnixEndpoint
@@ -58,6 +62,9 @@ app.command()(train)
 screen = Console(stderr=True, highlight=False)
 
 SOCKET_PATH_BYTES_MAX = 107 if sys.platform == "linux" else 103
+
+OF_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO}
+"""What befalls standard output, in errors that name no file."""
 
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the database.")]
 Feed = Annotated[str | None, typer.Option(help="Source of market data: simulated, recorded or live.")]
@@ -157,7 +164,41 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # No command needs a whole key, and what is wrong with a command line is printed back.
     sys.argv[1:] = [redacted(argument).removesuffix("_…") for argument in sys.argv[1:]]
-    app()
+    _have_standard_output()
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what cannot be written shows here, and not after the end
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, UnicodeDecodeError) as error:
+        sys.exit(_tell_of_files(error))
+
+
+def _have_standard_output() -> None:
+    """Where standard output is closed, have one that takes nothing, instead of the next file that is opened."""
+    if sys.stdout is None:
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        if nothing != 1:
+            os.dup2(nothing, 1)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the end
+
+
+def _tell_of_files(error: OSError | UnicodeDecodeError) -> int:
+    """Say which of the files that every command has is of no use, or raise the error again. Gives the exit code."""
+    from entasis_engine.commands.doctor_facts import unreadable_env
+
+    if isinstance(error, OSError) and error.filename is None and error.errno in OF_OUTPUT:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter complains at its end
+        if error.errno != errno.EPIPE:  # whoever read has seen enough
+            said = escape(error.strerror or str(error))
+            screen.print(f"[red]Cannot write to standard output:[/] {said}.", soft_wrap=True)
+        return 1
+    if unread := unreadable_env():
+        screen.print(f"[red].env[/] in this folder: {escape(unread)}. Correct it, or move it away.", soft_wrap=True)
+        return 2
+    raise error
 
 
 # What the commands do.
@@ -311,7 +352,9 @@ async def _channel(target: str, tls: UpstreamTls | None = None) -> AsyncIterator
     from entasis_engine.websocket.upstream import CHANNEL_OPTIONS
 
     if tls is None:
-        opening = grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        # A proxy of the environment (`http_proxy`) would read the callers' keys, even on the way to this machine.
+        options: list[tuple[str, Any]] = [*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0)]
+        opening = grpc.aio.insecure_channel(target, options=options)
     else:
         options = [*CHANNEL_OPTIONS, *channel_options(tls)]
         opening = grpc.aio.secure_channel(target, channel_credentials(tls), options=options)

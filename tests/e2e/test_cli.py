@@ -175,10 +175,11 @@ async def test_tls_needs_an_authority_that_is_trusted(tmp_path: Path) -> None:
 
 def test_ctrl_c_gives_the_terminal_back(up: Running) -> None:
     """The view is drawn with prices in it; Ctrl-C ends it at once with exit code 0, and the screen is as before."""
+    command, key = [ENTASIS, "watch", "BTC-USDT", "--url", up.websocket], up.key
     process, terminal = pty.fork()
     if process == 0:
-        os.environ.update(TERM="xterm-256color", COLUMNS="120", LINES="30", ENTASIS_KEY=up.key)
-        os.execv(ENTASIS, [ENTASIS, "watch", "BTC-USDT", "--url", up.websocket])
+        os.environ.update(TERM="xterm-256color", COLUMNS="120", LINES="30", ENTASIS_KEY=key)
+        os.execv(ENTASIS, command)
     drawn, deadline, told_at = b"", time.monotonic() + COMMAND_SECONDS_MAX, 0.0
     while time.monotonic() < deadline:
         if not select.select([terminal], [], [], 0.1)[0]:
@@ -200,6 +201,26 @@ def test_ctrl_c_gives_the_terminal_back(up: Running) -> None:
         assert drawn.rindex(ended) > drawn.rindex(begun)
 
 
+def test_a_terminal_that_cannot_be_drawn_on_gets_lines(up: Running) -> None:
+    """As a pipe does."""
+    command = [ENTASIS, "watch", "BTC-USDT", "--count", "1", "--url", up.websocket]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.environ["TERM"] = "dumb"
+        os.execv(ENTASIS, command)
+    drawn, deadline = b"", time.monotonic() + COMMAND_SECONDS_MAX
+    while time.monotonic() < deadline:
+        try:
+            drawn += os.read(terminal, 65536)
+        except OSError:  # it has ended
+            break
+    os.close(terminal)
+    _, status = os.waitpid(process, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert b" seq " in drawn
+    assert b"\x1b" not in drawn
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_lines_quietly(up: Running, number: signal.Signals) -> None:
     """In a pipe too, with exit code 0 and without a traceback."""
@@ -211,6 +232,67 @@ def test_a_signal_ends_lines_quietly(up: Running, number: signal.Signals) -> Non
         _, wrong = program.communicate(timeout=20)
     assert program.returncode == 0
     assert wrong == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_though_nobody_reads(number: signal.Signals) -> None:
+    """A full pipe holds up the lines alone."""
+    full = asyncio.Event()
+
+    async def answer(connection: ServerConnection) -> None:
+        await connection.recv()
+        trade = {"symbol": "BTC-USDT", "price": "1.50", "timestamp": "2026-11-23T01:24:11Z", "volume": "1" * 4000}
+        for seq in range(1, 100_000):
+            try:
+                async with asyncio.timeout(1):
+                    await connection.send(json.dumps({**trade, "channel": "market", "seq": seq}))
+            except TimeoutError:  # nothing is taken any more
+                break
+        full.set()
+        await connection.wait_closed()
+
+    async with serve(answer, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        command = [ENTASIS, "watch", "BTC-USDT", "--url", url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+            try:
+                async with asyncio.timeout(COMMAND_SECONDS_MAX):
+                    await full.wait()
+                program.send_signal(number)
+                assert await asyncio.to_thread(program.wait, 10) == 0
+            finally:
+                program.kill()
+
+
+def test_standard_output_that_takes_nothing_is_told() -> None:
+    """A full disk, or one that is closed, without a traceback."""
+    for shell in ('exec "$0" doctor --json >/dev/full', 'exec "$0" --help >/dev/full', 'exec "$0" doctor >&-'):
+        done = subprocess.run(
+            ["/bin/sh", "-c", shell, ENTASIS],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS_MAX,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("Cannot write to standard output: ")
+        assert "Traceback" not in done.stderr
+
+
+def test_an_env_that_is_no_text_is_told(tmp_path: Path) -> None:
+    """By every command that would read it."""
+    (tmp_path / ".env").write_bytes(b"ENTASIS_FEED=\xff\n")
+    for arguments in (["watch", "BTC-USDT"], ["keys", "list", "demo"], ["up"]):
+        done = subprocess.run(
+            [ENTASIS, *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS_MAX,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert ".env in this folder: it is no text in UTF-8" in " ".join(done.stderr.split())
 
 
 # Backfilling.
@@ -270,7 +352,7 @@ async def test_an_exchange_gives_its_history_through_ccxt(tmp_path: Path) -> Non
 
     market = Market("BTCUSDT", synthetic_lines("BTCUSDT", 2))
     start = datetime(2024, 1, 1, tzinfo=UTC)
-    numbers = [Decimal(text) for text in ("42283.58", "42775.00", "42261.02", "42775.1234567890123456789", "1.5")]
+    numbers = [Decimal(text) for text in ("42283.58", "42775.00", "42261.02", "42775.123456789012345678", "1.5")]
     numbers[1] = numbers[3]
     given = [Candle(start + hour * HOUR, *numbers) for hour in range(1200) if hour != 700]
     market.klines["1h"] = [

@@ -33,6 +33,8 @@ BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_MAX_SECONDS = 30.0
 DEADLINE_SECONDS = 60.0
 """Of one batch from an exchange."""
+KEPT_OF_FILES = "Files that were loaded to their end are kept, and nothing of the others; run it again to go on."
+KEPT_OF_EXCHANGE = "What was loaded before is kept; run it again to go on."
 SOURCE = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
 
@@ -100,6 +102,12 @@ def backfill(
     from entasis_engine.commands.backfill_rules import Conflicts
 
     settings = settings_in(data_dir)
+    if exchange is not None:
+        exchange = exchange.strip().lower()  # as ccxt names them
+        if not SOURCE.fullmatch(exchange):
+            raise typer.BadParameter(
+                f"'{exchange}' is no name of an exchange such as binance.", param_hint="--exchange"
+            )
     plan = _Plan(source or exchange or settings.live_exchange, Conflicts(conflicts), compare, dry_run)
     if not SOURCE.fullmatch(plan.source):
         raise typer.BadParameter(f"'{plan.source}' is no name of a source such as binance.", param_hint="--source")
@@ -112,10 +120,10 @@ def backfill(
                 "tell theirs.",
                 param_hint="FILE",
             )
-        tallies = _in_words(plan, settings, lambda: _load_files(settings, plan, files or []))
+        tallies = _in_words(plan, settings, lambda: _load_files(settings, plan, files or []), KEPT_OF_FILES)
     else:
         span = _span(since, until, symbols or "BTC-USDT", interval or "1h")
-        tallies = _in_words(plan, settings, lambda: _load_exchange(settings, plan, exchange, span))
+        tallies = _in_words(plan, settings, lambda: _load_exchange(settings, plan, exchange, span), KEPT_OF_EXCHANGE)
     _tell_result(tallies, plan, settings, as_json=as_json)
 
 
@@ -138,6 +146,8 @@ class Span:
 
 
 def _span(since: str | None, until: str | None, symbols: str, interval: str) -> Span:
+    from datetime import UTC, datetime
+
     from entasis_engine.commands.backfill_rules import moment_of, rounded_up
     from entasis_engine.exchanges.feed import Interval
     from entasis_engine.market.candles import open_time_of
@@ -146,6 +156,7 @@ def _span(since: str | None, until: str | None, symbols: str, interval: str) -> 
     if since is None:
         raise typer.BadParameter("is needed with --exchange: the first day, such as 2024-01-01.", param_hint="--from")
     length, now = Interval(interval), system_clock()
+    first = datetime(1970, 1, 1, tzinfo=UTC)
     bounds = {"--from": since, "--to": until or now.isoformat()}
     moments = {}
     for option, text in bounds.items():
@@ -155,10 +166,12 @@ def _span(since: str | None, until: str | None, symbols: str, interval: str) -> 
             raise typer.BadParameter(
                 f"'{text}' is neither a date, 2024-01-31, nor a time, 2024-01-31T12:00:00Z.", param_hint=option
             ) from None
-    wanted = tuple(dict.fromkeys(one.strip() for one in symbols.split(",") if one.strip()))
+    wanted = tuple(dict.fromkeys(one.strip().upper() for one in symbols.split(",") if one.strip()))
     for one in wanted:
         if not SYMBOL.fullmatch(one):
             raise typer.BadParameter(f"'{one}' is no symbol such as BTC-USDT.", param_hint="--symbols")
+    if moments["--from"] < first:
+        raise typer.BadParameter("is before 1970, when there were no such markets.", param_hint="--from")
     start = rounded_up(moments["--from"], length)
     end = min(rounded_up(moments["--to"], length), open_time_of(now, length))  # the one in progress is not over
     if end <= start or not wanted:
@@ -166,8 +179,8 @@ def _span(since: str | None, until: str | None, symbols: str, interval: str) -> 
     return Span(wanted, length, start, end)
 
 
-def _in_words(plan: _Plan, settings: Settings, load: Callable[[], Awaitable[list[Tally]]]) -> list[Tally]:
-    """Run a loading, and tell what a person can mend in one line."""
+def _in_words(plan: _Plan, settings: Settings, load: Callable[[], Awaitable[list[Tally]]], kept: str) -> list[Tally]:
+    """Run a loading, and tell what a person can mend in one line; `kept` is what stays where it is broken off."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from entasis_engine.commands.backfill_rules import BadCandleError, ConflictError
@@ -180,7 +193,7 @@ def _in_words(plan: _Plan, settings: Settings, load: Callable[[], Awaitable[list
     try:
         return asyncio.run(run())
     except KeyboardInterrupt:
-        tell("Broken off. What was committed is kept; run it again to go on.")
+        tell(f"Broken off. {'Nothing was written.' if plan.dry_run else kept}")
         raise typer.Exit(130) from None
     except DatabaseBusyError:
         _refuse(
@@ -206,6 +219,7 @@ def _in_words(plan: _Plan, settings: Settings, load: Callable[[], Awaitable[list
 
 async def _load_files(settings: Settings, plan: _Plan, files: Sequence[Path]) -> list[Tally]:
     from entasis_engine.commands.backfill_rules import Tally, missing_between
+    from entasis_engine.exchanges.feed import FeedError
     from entasis_engine.exchanges.recorded import name_of_candles
     from entasis_engine.storage.candles import CandleStore
 
@@ -218,6 +232,9 @@ async def _load_files(settings: Settings, plan: _Plan, files: Sequence[Path]) ->
             for batch in _batches(file, interval):
                 count += len(batch)
                 advance(len(batch), 0)
+                await asyncio.sleep(0)  # where Ctrl-C takes effect
+            if not count:
+                raise FeedError(f"{file.name}: it has no candle, only the names of the columns.")
             counts.append(count)
     tallies = []
     async with _opened(settings, plan) as database:
@@ -242,12 +259,14 @@ async def _load_file(
             stored = await _stored(store, plan.source, tally, batch) if store is not None else {}
             take(batch, stored, plan.conflicts, tally)
             advance(len(batch), 0)
+            await asyncio.sleep(0)
         return
     async with store.loading(plan.source, tally.symbol, tally.interval) as loading:
         for batch in _batches(file, tally.interval):
             stored = await loading.read(batch[0].open_time, batch[-1].open_time + tally.interval.length)
             await loading.write(take(batch, stored, plan.conflicts, tally))
             advance(len(batch), 0)
+            await asyncio.sleep(0)
 
 
 def _batches(file: Path, interval: Interval) -> Iterable[list[Candle]]:
@@ -261,8 +280,11 @@ def _batches(file: Path, interval: Interval) -> Iterable[list[Candle]]:
 
 
 async def _stored(store: CandleStore, source: str, tally: Tally, batch: Sequence[Candle]) -> dict[datetime, Candle]:
+    from entasis_engine.storage.writes import finished
+
     end = batch[-1].open_time + tally.interval.length
-    found = await store.read(source, tally.symbol, tally.interval, batch[0].open_time, end, BATCH_CANDLES)
+    # Finished even after Ctrl-C: the thread that reads would answer to a loop that has ended.
+    found = await finished(store.read(source, tally.symbol, tally.interval, batch[0].open_time, end, BATCH_CANDLES))
     return {candle.open_time: candle for candle in found}
 
 
@@ -270,9 +292,13 @@ async def _stored(store: CandleStore, source: str, tally: Tally, batch: Sequence
 
 
 async def _load_exchange(settings: Settings, plan: _Plan, exchange: str, span: Span) -> list[Tally]:
+    import importlib.util
+
     from entasis_engine.exchanges.live import LiveFeed
     from entasis_engine.storage.candles import CandleStore
 
+    if plan.dry_run and importlib.util.find_spec("ccxt") is not None:
+        await LiveFeed(exchange, span.symbols).close()  # which says so where there is no such exchange
     async with _opened(settings, plan) as database:
         store = CandleStore(database) if database is not None else None
         if plan.dry_run:
@@ -288,10 +314,11 @@ async def _load_exchange(settings: Settings, plan: _Plan, exchange: str, span: S
 async def _what_is_missing(store: CandleStore | None, plan: _Plan, symbol: str, span: Span) -> Tally:
     """In a dry run the exchange is not asked: everything that is not stored counts as new."""
     from entasis_engine.commands.backfill_rules import Tally
+    from entasis_engine.storage.writes import finished
 
-    known = (
-        await store.open_times(plan.source, symbol, span.interval, span.start, span.end) if store is not None else []
-    )
+    known: Sequence[datetime] = ()
+    if store is not None:
+        known = await finished(store.open_times(plan.source, symbol, span.interval, span.start, span.end))
     total = (span.end - span.start) // span.interval.length
     return Tally(
         symbol,
@@ -325,11 +352,9 @@ async def load_from(
     """
     from entasis_engine.commands.backfill_rules import Tally, checked, pages, take
     from entasis_engine.market.keeper import missing_ranges
+    from entasis_engine.storage.writes import finished
 
     await feed.instruments()  # an exchange that is not there, or lacks a symbol, shows before anything is written
-    known = {
-        symbol: await store.open_times(source, symbol, span.interval, span.start, span.end) for symbol in span.symbols
-    }
     total = (span.end - span.start) // span.interval.length * len(span.symbols)
     tallies = []
     with _bar("loading", total) as advance:
@@ -337,8 +362,10 @@ async def load_from(
             tally = Tally(symbol, span.interval)
             ranges = [(span.start, span.end)]
             if not compare:
-                ranges = list(missing_ranges(known[symbol], span.interval, span.start, span.end))
-                tally.same = len(known[symbol])
+                # Of one symbol at a time: a year of minutes is half a million of them.
+                known = await finished(store.open_times(source, symbol, span.interval, span.start, span.end))
+                ranges = list(missing_ranges(known, span.interval, span.start, span.end))
+                tally.same = len(known)
                 advance(tally.same, tally.same)
             for start, end in pages(ranges, span.interval, BATCH_CANDLES):
                 given = await _asked(feed, symbol, span.interval, start, end, sleep)

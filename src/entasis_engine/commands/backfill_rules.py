@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from entasis_engine.exchanges.feed import Candle, Interval
 from entasis_engine.market.candles import open_time_of
 from entasis_engine.times import isoformat
 
+DIGITS_MAX = 18
+"""On either side of the point. What an exchange gives is bounded as what a file holds is."""
 EXAMPLES_MAX = 3
 """Conflicts that are told one by one."""
 
@@ -52,8 +55,12 @@ def checked(
         yield number, candle
 
 
-def _fault(candle: Candle, before: datetime | None, interval: Interval, now: datetime) -> str:
+def _fault(candle: Candle, before: datetime | None, interval: Interval, now: datetime) -> str:  # noqa: PLR0911 - each
     opened = candle.open_time
+    if opened > now:
+        return "opens in the future; is its time in UTC?"
+    if not all(map(_is_bounded, (candle.open, candle.high, candle.low, candle.close, candle.volume))):
+        return f"has a number with more than {DIGITS_MAX} digits before or after the point."
     if not 0 < candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high:
         return "has prices that cannot be: low ≤ open, close ≤ high, all above 0."
     if candle.volume < 0:
@@ -65,6 +72,12 @@ def _fault(candle: Candle, before: datetime | None, interval: Interval, now: dat
     if opened + interval.length > now:
         return f"is not over before {isoformat(opened + interval.length)}; stored candles are final, so leave it out."
     return ""
+
+
+def _is_bounded(number: Decimal) -> bool:
+    """Whether it is a number with no more digits on either side of the point than are permitted."""
+    exponent = number.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -DIGITS_MAX and (not number or number.adjusted() < DIGITS_MAX)
 
 
 @dataclass
@@ -150,10 +163,16 @@ def pages(
 def moment_of(text: str) -> datetime:
     """A date, which is its midnight in UTC, or an ISO 8601 time; without a zone it is UTC. Raises ValueError."""
     found = datetime.fromisoformat(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    try:
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except OverflowError:  # within hours of the first or the last time that there is
+        raise ValueError(text) from None
 
 
 def rounded_up(moment: datetime, interval: Interval) -> datetime:
-    """The first time from `moment` on at which a candle opens."""
+    """The first time from `moment` on at which a candle opens; at the end of all times the last one before it."""
     opened = open_time_of(moment, interval)
-    return opened if opened == moment else opened + interval.length
+    try:
+        return opened if opened == moment else opened + interval.length
+    except OverflowError:
+        return opened

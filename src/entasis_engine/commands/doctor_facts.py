@@ -13,16 +13,17 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from entasis_engine.commands import doctor_rules as rules
-from entasis_engine.commands.doctor_rules import Finding, Holder, Kept, Package, PortFound, Ran, Schema
+from entasis_engine.commands.doctor_rules import Finding, Holder, Kept, Package, PortFound, Ran, Schema, Trouble
 from entasis_engine.settings import Settings, misspelt
 
 DISTRIBUTION = "entasis-engine"
@@ -30,11 +31,14 @@ CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
 PROGRAM_SECONDS = 20.0
 QUICK_CHECK_SECONDS = 30.0
+COUNT_SECONDS = 3.0
 DATABASE_SECONDS = 8.0
 ANSWER_BYTES_MAX = 65_536
 HEALTH_SERVICE = "entasis.market.v1.MarketService"
 
 Facts = Callable[[Settings], Sequence[Finding]]
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,29 @@ def settings_or_defaults() -> tuple[Settings, list[tuple[str, str]]]:
     """The settings, with the default in the place of each that cannot be used; and those, with what is wrong."""
     from pydantic import ValidationError
 
+    unread = unreadable_env()
+    source: dict[str, Any] = {"_env_file": None} if unread else {}
+    told = [(".env", unread)] if unread else []
     try:
-        return Settings(), []
+        return Settings(**source), told
     except ValidationError as error:
         faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors(include_input=False)}
     fields = Settings.model_fields
-    usable = Settings(
-        **{name: fields[name].get_default(call_default_factory=True) for name in faults if name in fields}
-    )
-    return usable, [(f"ENTASIS_{name.upper()}", why) for name, why in faults.items()]
+    defaults = {name: fields[name].get_default(call_default_factory=True) for name in faults if name in fields}
+    return Settings(**source, **defaults), told + [(f"ENTASIS_{name.upper()}", why) for name, why in faults.items()]
+
+
+def unreadable_env() -> str:
+    """Why the file `.env` of this folder cannot be read; empty where it can be, or is not there."""
+    try:
+        Path(".env").read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError):
+        return ""
+    except UnicodeDecodeError:
+        return "it is no text in UTF-8, so nothing in it counts"
+    except OSError as error:
+        return f"it cannot be read, so nothing in it counts: {error.strerror}"
+    return ""
 
 
 def checks(faults: Sequence[tuple[str, str]]) -> list[Check]:
@@ -73,8 +91,8 @@ def checks(faults: Sequence[tuple[str, str]]) -> list[Check]:
         Check("data folder", 10, lambda settings: rules.of_folder(_folder(settings.data_dir.absolute()))),
         Check("secrets", 10, _secrets),
         Check("sqlite", 5, lambda _: [rules.of_sqlite(sqlite3.sqlite_version_info)]),
-        Check("database", QUICK_CHECK_SECONDS + 5, _database),
-        Check("ledger", QUICK_CHECK_SECONDS + 5, _ledger),
+        Check("database", 2 * (QUICK_CHECK_SECONDS + COUNT_SECONDS + CONNECT_SECONDS), _database),
+        Check("ledger", 2 * (QUICK_CHECK_SECONDS + CONNECT_SECONDS), _ledger),
         Check("accounts", 15, _accounts),
         Check("ports", 20, _ports),
         Check("tls", 10, _tls),
@@ -232,7 +250,7 @@ def _pages(_: Settings) -> list[Finding]:
 def _settings(faults: Sequence[tuple[str, str]]) -> list[Finding]:
     from dotenv import dotenv_values
 
-    given = (*os.environ, *dotenv_values(".env"))
+    given = [*os.environ, *(() if unreadable_env() else dotenv_values(".env"))]
     return rules.of_settings(faults, misspelt(given), Path(".env").is_file())
 
 
@@ -294,17 +312,17 @@ def _database(settings: Settings) -> list[Finding]:
         file = database_file(settings.resolved_database_url)
     except DatabaseError as error:
         return [rules.wrong("database", str(error), "correct ENTASIS_DATABASE_URL, or leave it empty")]
-    if not file.exists():
-        return [rules.of_database(Kept(str(file), exists=False))]
-    try:
-        with closing(_opened(file)) as connection:
-            damage = _quick_check(connection)
-            columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(candles)")}
-            missing = sorted(set(CandleRow.model_fields) - columns) if columns else []
-            rows = connection.execute("SELECT count(*) FROM candles").fetchone()[0] if columns and not damage else 0
-    except (sqlite3.Error, OSError) as error:
-        return [rules.of_database(Kept(str(file), error=str(error)))]
-    return [rules.of_database(Kept(str(file), True, "", damage, missing, rows, is_owned(file)))]
+
+    def look(connection: sqlite3.Connection) -> tuple[list[str], int | None]:
+        _quick_check(connection)
+        columns = {name for _, name, *_ in connection.execute("PRAGMA table_info(candles)")}
+        missing = sorted(set(CandleRow.model_fields) - columns) if columns else []
+        return missing, _counted(connection) if columns else 0
+
+    kept, found = _looked_at(file, look)
+    if found is not None:
+        kept = Kept(str(file), missing=found[0], rows=found[1], in_use=is_owned(file))
+    return [rules.of_database(kept)]
 
 
 def _ledger(settings: Settings) -> list[Finding]:
@@ -325,21 +343,19 @@ def _ledger(settings: Settings) -> list[Finding]:
     elif url is not None and url.drivername == SQLITE and url.database:
         kept, version = _ledger_in_file(Path(url.database).absolute())
     else:
-        kept, version = Kept("ENTASIS_LEDGER_URL", error="it is neither of SQLite nor of PostgreSQL"), None
+        error = "is neither of SQLite nor of PostgreSQL"
+        kept, version = Kept("ENTASIS_LEDGER_URL", error=error, trouble=Trouble.MISNAMED), None
     return [rules.of_ledger(kept, Schema(version, HEAD, known))]
 
 
 def _ledger_in_file(file: Path) -> tuple[Kept, str | None]:
-    if not file.exists():
-        return Kept(str(file), exists=False), None
-    try:
-        with closing(_opened(file)) as connection:
-            damage = _quick_check(connection)
-            there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if there else None
-    except (sqlite3.Error, OSError) as error:
-        return Kept(str(file), error=str(error)), None
-    return Kept(str(file), damage=damage), row[0] if row else None
+    def look(connection: sqlite3.Connection) -> list[str]:
+        _quick_check(connection)
+        there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        return [row[0] for row in connection.execute("SELECT version_num FROM alembic_version")] if there else []
+
+    kept, versions = _looked_at(file, look)
+    return kept, versions[0] if versions else None
 
 
 def _ledger_on_server(url: str, where: str) -> tuple[Kept, str | None]:
@@ -367,40 +383,135 @@ def _ledger_on_server(url: str, where: str) -> tuple[Kept, str | None]:
         return Kept(where), asyncio.run(ask())
     except (SQLAlchemyError, *UNREACHABLE) as error:
         cause = getattr(error, "orig", None) or error
-        return Kept(where, error=str(cause).splitlines()[0] if str(cause) else "no answer in time"), None
+        said = str(cause).splitlines()[0] if str(cause) else "no answer in time"
+        return Kept(where, error=said, trouble=Trouble.UNREACHABLE), None
 
 
-def _opened(file: Path) -> sqlite3.Connection:
-    """To read alone, which is safe beside the engine that writes."""
-    return sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True, timeout=CONNECT_SECONDS, check_same_thread=False)
+class _DamagedError(Exception):
+    """SQLite finds a file's content wrong. The text says how."""
 
 
-def _quick_check(connection: sqlite3.Connection) -> str:
-    """What SQLite finds wrong with a file; empty where nothing. Ends with an error when it takes too long."""
-    import time
+class _LateError(Exception):
+    """A file was not looked through in time. The text says in which."""
 
-    deadline = time.monotonic() + QUICK_CHECK_SECONDS
+
+def _looked_at(file: Path, look: Callable[[sqlite3.Connection], _Found]) -> tuple[Kept, _Found | None]:
+    """Look into a SQLite file; what was found is None where it is not there, or could not be looked into."""
+    try:
+        if not file.exists():
+            return Kept(str(file), exists=False), None
+        if not file.is_file():
+            return Kept(str(file), error="is no file", trouble=Trouble.MISNAMED), None
+        still = _is_still(file)
+        try:
+            found = _into(file, look, still=still)
+        except (sqlite3.Error, _DamagedError):
+            if not still or _is_still(file):
+                raise
+            found = _into(file, look, still=False)  # an engine has just begun to write it
+    except (sqlite3.Error, _DamagedError, _LateError, OSError) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        return Kept(str(file), error=said, trouble=trouble_of(error, readable=os.access(file, os.R_OK))), None
+    return Kept(str(file)), found
+
+
+def trouble_of(error: Exception, *, readable: bool) -> Trouble:
+    """Why a file could not be looked through; `readable` is whether this user may read it."""
+    if isinstance(error, _DamagedError):
+        return Trouble.DAMAGED
+    if isinstance(error, _LateError):
+        return Trouble.LATE
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the rest of it are details
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return Trouble.DAMAGED
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return Trouble.LOCKED
+        case sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM | sqlite3.SQLITE_READONLY | sqlite3.SQLITE_AUTH:
+            return Trouble.FORBIDDEN
+    return Trouble.OTHER if readable and not isinstance(error, PermissionError) else Trouble.FORBIDDEN
+
+
+def _is_still(file: Path) -> bool:
+    """Whether a SQLite file has a write-ahead log that nobody writes, so that all there is is in the file itself."""
+    from entasis_engine.storage.database import is_owned
+
+    with file.open("rb") as opened:
+        head = opened.read(20)
+    return head[18:] == b"\x02\x02" and not file.with_name(f"{file.name}-wal").exists() and not is_owned(file)
+
+
+def _into(file: Path, look: Callable[[sqlite3.Connection], _Found], *, still: bool) -> _Found:
+    """To read alone, which is safe beside the engine that writes.
+
+    Where nobody writes, SQLite is told so: it would leave files of a write-ahead log behind, and of whoever looks.
+    """
+    uri = f"{file.as_uri()}?mode=ro{'&immutable=1' if still else ''}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=CONNECT_SECONDS, check_same_thread=False)) as connection:
+        return look(connection)
+
+
+def _quick_check(connection: sqlite3.Connection) -> None:
+    """Raises `_DamagedError` or `_LateError`, or what SQLite raises."""
+    try:
+        with _within(connection, QUICK_CHECK_SECONDS):
+            said = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            raise _LateError(f"not looked through in {QUICK_CHECK_SECONDS:.0f} s") from None
+        raise
+    if said != ["ok"]:
+        raise _DamagedError("; ".join(said))
+
+
+def _counted(connection: sqlite3.Connection) -> int | None:
+    """How many candles there are; None where it takes too long to count them."""
+    try:
+        with _within(connection, COUNT_SECONDS):
+            (count,) = connection.execute("SELECT count(*) FROM candles").fetchone()
+            return int(count)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
+            return None
+        raise
+
+
+@contextmanager
+def _within(connection: sqlite3.Connection, seconds: float) -> Iterator[None]:
+    """Interrupt what runs longer."""
+    deadline = time.monotonic() + seconds
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
-    said = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
-    return "" if said == ["ok"] else "; ".join(said)
+    try:
+        yield
+    finally:
+        connection.set_progress_handler(None, 0)
 
 
 def _accounts(settings: Settings) -> list[Finding]:
-    from entasis_engine.access.store import AccessError, AccessStore
-    from entasis_engine.times import system_clock
+    from entasis_engine.access.store import SCHEMA_VERSION
+    from entasis_engine.times import system_clock, to_milliseconds
 
-    error, accounts, live = "", 0, 0
-    exists = settings.access_path.is_file()
-    if exists:
-        try:
-            with closing(AccessStore(settings.access_path, busy_timeout_seconds=CONNECT_SECONDS)) as store:
-                directory = store.load()
-            accounts = len(directory.accounts)
-            live = sum(directory.is_live(key.id, system_clock()) for key in directory.keys)
-        except AccessError as failure:
-            error = str(failure)
-    found = rules.of_accounts(error=error, exists=exists, accounts=accounts, live_keys=live, demo=settings.demo_account)
-    return [found]
+    now = to_milliseconds(system_clock())
+
+    def look(connection: sqlite3.Connection) -> tuple[int, int, bool]:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            return 0, 0, True
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'api_keys'").fetchone():
+            return 0, 0, False
+        (accounts,) = connection.execute("SELECT count(*) FROM accounts").fetchone()
+        (live,) = connection.execute(_LIVE_KEYS, (now,)).fetchone()
+        return accounts, live, False
+
+    # Not by AccessStore, which makes what is missing.
+    kept, found = _looked_at(settings.access_path.absolute(), look)
+    accounts, live, newer = found or (0, 0, False)
+    return [rules.of_accounts(kept, accounts=accounts, live_keys=live, demo=settings.demo_account, newer=newer)]
+
+
+_LIVE_KEYS = """
+SELECT count(*) FROM api_keys JOIN accounts ON accounts.id = api_keys.account_id
+WHERE closed_at IS NULL AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)
+"""
 
 
 def _models(settings: Settings) -> list[Finding]:
@@ -617,17 +728,17 @@ def _clock(settings: Settings) -> list[Finding]:
     from entasis_engine.storage.database import DatabaseError, database_file
     from entasis_engine.times import from_milliseconds
 
+    def look(connection: sqlite3.Connection) -> int | None:
+        # A simulated market may run ahead of the clock.
+        with _within(connection, COUNT_SECONDS):
+            (latest,) = connection.execute(
+                "SELECT max(open_time) FROM candles WHERE source NOT LIKE 'simulated-%'"
+            ).fetchone()
+        return None if latest is None else int(latest)
+
     newest = None
-    try:
-        file = database_file(settings.resolved_database_url)
-        if file.exists():
-            with closing(_opened(file)) as connection:
-                # A simulated market may run ahead of the clock.
-                (latest,) = connection.execute(
-                    "SELECT max(open_time) FROM candles WHERE source NOT LIKE 'simulated-%'"
-                ).fetchone()
-            newest = from_milliseconds(latest) if latest is not None else None
-    except (DatabaseError, sqlite3.Error, OSError):
-        pass  # for another check
+    with suppress(DatabaseError):  # which is for another check, as are errors of the file
+        _, latest = _looked_at(database_file(settings.resolved_database_url), look)
+        newest = from_milliseconds(latest) if latest is not None else None
     built = datetime.fromtimestamp(Path(__file__).stat().st_mtime, UTC)
     return [rules.of_clock(datetime.now(UTC), newest, built)]

@@ -239,6 +239,20 @@ def of_sqlite(version: tuple[int, int, int]) -> Finding:
     )
 
 
+class Trouble(StrEnum):
+    """Why a database could not be looked through."""
+
+    DAMAGED = "damaged"
+    """The one that only a backup mends."""
+    LATE = "late"
+    LOCKED = "locked"
+    FORBIDDEN = "forbidden"
+    UNREACHABLE = "unreachable"
+    MISNAMED = "misnamed"
+    """The setting, or what is there, is no database at all."""
+    OTHER = "other"
+
+
 @dataclass(frozen=True)
 class Kept:
     """A database, as it was found."""
@@ -247,12 +261,13 @@ class Kept:
     """In words, such as the path of its file; no password in it."""
     exists: bool = True
     error: str = ""
-    """Why it cannot be read."""
-    damage: str = ""
-    """What SQLite's quick_check says; empty where all is well."""
+    """Why it cannot be read, or is damaged; empty where all is well."""
+    trouble: Trouble = Trouble.OTHER
+    """Of the error."""
     missing: Sequence[str] = ()
     """Columns that it should have."""
-    rows: int = 0
+    rows: int | None = 0
+    """None where there are too many to count in time."""
     in_use: bool = False
 
 
@@ -260,15 +275,42 @@ def of_database(kept: Kept) -> Finding:
     """Of the market's database."""
     mend = f"stop the engine, move {kept.where} away, start it: history is fetched anew (entasis backfill brings more)"
     if kept.error:
-        return wrong("database", f"{kept.where} cannot be read: {kept.error}", mend)
+        return _of_trouble("database", kept, mend, "ENTASIS_DATABASE_URL")
     if not kept.exists:
         return ok("database", f"{kept.where} is not there yet; the first start makes it")
-    if kept.damage:
-        return wrong("database", f"{kept.where} is damaged: {kept.damage}", mend)
     if kept.missing:
         return wrong("database", f"{kept.where} lacks {', '.join(kept.missing)}", mend)
+    rows = "" if kept.rows is None else f", {kept.rows:,} candles"
     use = ", in use by an engine" if kept.in_use else ""
-    return ok("database", f"{kept.where} is whole, {kept.rows:,} candles{use}")
+    return ok("database", f"{kept.where} is whole{rows}{use}")
+
+
+def _of_trouble(check: str, kept: Kept, restore: str, setting: str) -> Finding:  # noqa: PLR0911 - one for each
+    """Of a database that could not be looked through.
+
+    Args:
+        restore: what mends damage. It costs what came since the backup, so nothing else has it as advice.
+        setting: which says where the database is.
+    """
+    unread = f"{kept.where} cannot be read: {kept.error}"
+    match kept.trouble:
+        case Trouble.DAMAGED:
+            return wrong(check, f"{kept.where} is damaged: {kept.error}", restore)
+        case Trouble.LATE:
+            mend = "it may well be whole; run this again when the machine has less to do"
+            return warning(check, f"{kept.where} was {kept.error}", mend)
+        case Trouble.LOCKED:
+            mend = f"end the program that holds the lock (fuser {kept.where} names it), then run this again"
+            return warning(check, unread, mend)
+        case Trouble.FORBIDDEN:
+            return wrong(check, unread, f"chown or chmod {kept.where} and its folder for this user")
+        case Trouble.UNREACHABLE:
+            return wrong(check, unread, f"start the server, or correct {setting}")
+        case Trouble.MISNAMED:
+            return wrong(check, f"{kept.where} {kept.error}", f"move away what is there, or correct {setting}")
+        case Trouble.OTHER:
+            mend = f"look at the disk, and at {setting}; what is stored may well be whole"
+            return wrong(check, unread, mend)
 
 
 @dataclass(frozen=True)
@@ -280,15 +322,12 @@ class Schema:
     known: Sequence[str]
 
 
-def of_ledger(kept: Kept, schema: Schema) -> Finding:  # noqa: PLR0911 - one for each state
-    restore = f"stop the engine and put a backup in the place of {kept.where}: money cannot be fetched again"
+def of_ledger(kept: Kept, schema: Schema) -> Finding:
     if kept.error:
-        mend = f"{restore}; or see ENTASIS_LEDGER_URL"
-        return wrong("ledger", f"{kept.where} cannot be read: {kept.error}", mend)
+        restore = f"stop the engine and put a backup in the place of {kept.where}: money cannot be fetched again"
+        return _of_trouble("ledger", kept, restore, "ENTASIS_LEDGER_URL")
     if not kept.exists:
         return ok("ledger", f"{kept.where} is not there yet; the first start makes it")
-    if kept.damage:
-        return wrong("ledger", f"{kept.where} is damaged: {kept.damage}", restore)
     if schema.version is None:
         return ok("ledger", f"{kept.where} has no tables yet; the first start makes them")
     if schema.version not in schema.known:
@@ -302,18 +341,21 @@ def of_ledger(kept: Kept, schema: Schema) -> Finding:  # noqa: PLR0911 - one for
     return ok("ledger", f"{kept.where} is whole, version {schema.version}")
 
 
-def of_accounts(*, error: str, exists: bool, accounts: int, live_keys: int, demo: bool) -> Finding:
+def of_accounts(kept: Kept, *, accounts: int, live_keys: int, demo: bool, newer: bool = False) -> Finding:
     """Of who may call.
 
     Args:
-        error: why the accounts cannot be read, with what to do.
         demo: whether the first start makes an account.
+        newer: whether a newer version of this program made the file.
     """
-    if error:
-        return wrong("accounts", error, "put a backup of access.db in its place, or move it away and make keys anew")
+    if kept.error:
+        restore = f"put a backup of {kept.where} in its place, or move it away and make keys anew"
+        return _of_trouble("accounts", kept, restore, "ENTASIS_DATA_DIR")
+    if newer:
+        return wrong("accounts", f"{kept.where} was made by a newer version of Entasis Engine", "use that version")
     keys = "entasis keys create NAME"
     make = f"entasis accounts create NAME; {keys}"
-    if not exists or not accounts:
+    if not kept.exists or not accounts:
         if demo:
             return ok("accounts", "none yet; the first `entasis up` makes the account demo and shows its key")
         return warning("accounts", "there is none, and ENTASIS_DEMO_ACCOUNT is false: nobody can call", make)

@@ -7,9 +7,10 @@ import asyncio
 import json
 import os
 import re
+import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,12 @@ FRAMES_MAX = 64
 HISTORY_CANDLES = 200
 DEPTH_MAX = 100
 KEY_BYTES_MAX = 512
+LINE_CHUNK_BYTES = min(4096, getattr(select, "PIPE_BUF", 512))
+"""So much a pipe that has room takes at once."""
+DAY_AGO_SECONDS = 300.0
+"""Between questions for the price of 24 hours ago."""
+DUMB_TERMINALS = {"dumb", "unknown"}
+"""Those that no picture can be drawn on."""
 FOR_GOOD = {4401, 4403}
 """Close codes after which the same credentials would be refused again."""
 REFUSED_FOR_GOOD = {400, 401, 403, 404, 405, 426}
@@ -96,11 +103,11 @@ def watch(
     public unless ENTASIS_MARKET_STREAMS_PUBLIC is false. With an API key in the environment (ENTASIS_KEY, never on the
     command line, where others can read it) the change over 24 hours and the candles of the past are shown, too.
     """
-    from entasis_engine.commands.watch_state import RefusedError, UnknownSymbolError, Watched
+    from entasis_engine.commands.watch_state import RefusedError, UnknownSymbolError, Watched, shown
 
     wanted = _symbols(symbols)
     target = _target(url, ca, _key(key_file))
-    lines = plain or as_json or not sys.stdout.isatty()
+    lines = plain or as_json or not sys.stdout.isatty() or os.environ.get("TERM", "").lower() in DUMB_TERMINALS
     state = Watched(
         wanted,
         interval=interval or ("" if lines else "1m"),
@@ -119,7 +126,7 @@ def watch(
             return
         _refuse(f"Cannot write to standard output: {error}.")
     except UnknownSymbolError as error:
-        tell(f"[red]{escape(str(error))}[/] {escape(_listed(target))}")
+        tell(f"[red]{escape(shown(str(error)))}[/] {escape(shown(_listed(target)))}")
         raise typer.Exit(2) from None
     except RefusedError as error:
         _refuse(str(error))
@@ -161,7 +168,10 @@ def _key(file: Path | None) -> str:
     from entasis_engine.settings import KEY_VARIABLE
 
     if file is None:
-        key, where = os.environ.get(KEY_VARIABLE, ""), KEY_VARIABLE
+        from dotenv import dotenv_values
+
+        key = os.environ.get(KEY_VARIABLE) or dotenv_values(".env").get(KEY_VARIABLE) or ""
+        where = KEY_VARIABLE
     else:
         try:
             key, where = (sys.stdin.read() if str(file) == "-" else file.read_text()), str(file)
@@ -189,8 +199,9 @@ def _target(url: str | None, ca: Path | None, key: str) -> Target:
     except ValueError:
         parts, host = urlsplit(""), ""
     if parts.scheme not in {"ws", "wss"} or not host or parts.username is not None:
+        without = re.sub(r"//.*@", "//…@", url, flags=re.DOTALL)  # a password is nobody's business
         raise typer.BadParameter(
-            f"'{url}' is no address such as ws://127.0.0.1:8080{PATH} or wss://HOST:8443{PATH}.", param_hint="--url"
+            f"'{without}' is no address such as ws://127.0.0.1:8080{PATH} or wss://HOST:8443{PATH}.", param_hint="--url"
         )
     if parts.path in {"", "/"}:
         url = f"{parts.scheme}://{parts.netloc}{PATH}"
@@ -222,14 +233,27 @@ def _is_here(host: str) -> bool:
 
 
 async def _until_told(following: Any) -> None:
-    """Follow until it ends, or until Ctrl-C or SIGTERM; what is open is closed in order."""
-    task = asyncio.current_task()
-    if task is not None and sys.platform != "win32":
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    await following
+    """Follow until it ends, or until Ctrl-C or SIGTERM: what is open is closed in order; at a second one, at once."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    told = False
+
+    def end(_number: int, _frame: object) -> None:
+        nonlocal told
+        if told or task is None:
+            raise KeyboardInterrupt
+        told = True
+        loop.call_soon_threadsafe(task.cancel)
+
+    # Not by the loop, whose handlers wait until it comes to them: it may be held by a write that does not end.
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        await following
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-async def follow(state: Watched, target: Target, on_update: Callable[[str, Any], bool]) -> None:
+async def follow(state: Watched, target: Target, on_update: Callable[[str, Any], Awaitable[bool]]) -> None:
     """Keep a connection, and hand each update on, until `on_update` says that it is enough.
 
     Raises:
@@ -257,7 +281,7 @@ async def follow(state: Watched, target: Target, on_update: Callable[[str, Any],
                     message = _decoded(text)
                     if state.take(message, system_clock()):
                         backoff.reset()
-                        if on_update(str(text), message):
+                        if await on_update(str(text), message):
                             return
         except ConnectionClosed as error:
             closing = error.rcvd
@@ -299,7 +323,7 @@ def _connect(target: Target) -> Any:
 def _decoded(text: str | bytes) -> object:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of what is nested too deeply
         return None
 
 
@@ -347,10 +371,12 @@ def _later(now: datetime, seconds: float) -> datetime:
 async def _follow_in_lines(state: Watched, target: Target, count: int | None, as_json: bool) -> None:
     from entasis_engine.commands.watch_view import line_of
 
-    def show(text: str, message: Any) -> bool:
+    output = sys.stdout.fileno()
+
+    async def show(text: str, message: Any) -> bool:
+        line = text.translate(_ONE_LINE) if as_json else line_of(message)
         try:
-            sys.stdout.write((text if as_json else line_of(message)) + "\n")
-            sys.stdout.flush()
+            await _write(output, f"{line}\n".encode(errors="replace"))
         except OSError as error:  # which must not pass for one of the connection
             raise _OutputError(error.strerror) from error
         return count is not None and state.updates >= count
@@ -361,6 +387,31 @@ async def _follow_in_lines(state: Watched, target: Target, count: int | None, as
     finally:
         watcher.cancel()
         await asyncio.wait([watcher])
+
+
+_ONE_LINE = {ord("\n"): " ", ord("\r"): " "}
+"""Ends of lines in JSON stand between values alone."""
+
+
+async def _write(output: int, content: bytes) -> None:
+    """Write to a file descriptor. While whoever reads it does not, only this waits, and nothing is held up by it."""
+    for begin in range(0, len(content), LINE_CHUNK_BYTES):
+        rest = content[begin : begin + LINE_CHUNK_BYTES]
+        while rest:
+            await _writable(output)
+            rest = rest[os.write(output, rest) :]
+
+
+async def _writable(output: int) -> None:
+    # Files always are; and where it cannot be asked, as on Windows, a write may wait.
+    if sys.platform == "win32" or select.select([], [output], [], 0)[1]:
+        return
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_writer(output, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_writer(output)
 
 
 async def _tell_notes(state: Watched) -> None:
@@ -406,8 +457,12 @@ async def _follow_on_screen(state: Watched, target: Target, count: int | None, a
         tasks = [asyncio.create_task(draw(live))]
         if target.key:
             tasks.append(asyncio.create_task(_fetch_history(state, target)))
+
+        async def enough(*_: object) -> bool:
+            return count is not None and state.updates >= count
+
         try:
-            await follow(state, target, lambda *_: count is not None and state.updates >= count)
+            await follow(state, target, enough)
         finally:
             for task in tasks:
                 task.cancel()
@@ -415,21 +470,36 @@ async def _follow_on_screen(state: Watched, target: Target, count: int | None, a
 
 
 async def _fetch_history(state: Watched, target: Target) -> None:
-    """The candles of the past and the prices of a day ago; where they cannot be had, the view does without."""
-    from datetime import timedelta
-
-    from entasis_engine.times import isoformat, system_clock
-
+    """The candles of the past and, as time goes on, the prices of a day ago; where they cannot be had, the view does
+    without.
+    """
     for symbol in state.symbols:
-        with suppress(OSError, ValueError, LookupError, TypeError):
+        with suppress(*_NOT_TO_BE_HAD):
             if state.interval:
                 path = f"/api/v1/market/history/{symbol}?interval={state.interval}&page_size={HISTORY_CANDLES}"
                 answer = await asyncio.to_thread(_get, target, path)
                 state.with_history(symbol, answer["data"])
-            start = isoformat((system_clock() - timedelta(days=1)).replace(second=0, microsecond=0))
-            path = f"/api/v1/market/history/{symbol}?interval=1m&start={start}&page_size=1"
-            answer = await asyncio.to_thread(_get, target, path)
-            state.with_day_ago(symbol, answer["data"][0]["open"])
+        await _fetch_day_ago(state, target, symbol)
+    while True:
+        await asyncio.sleep(DAY_AGO_SECONDS)
+        for symbol in state.symbols:
+            await _fetch_day_ago(state, target, symbol)
+
+
+async def _fetch_day_ago(state: Watched, target: Target, symbol: str) -> None:
+    from datetime import timedelta
+
+    from entasis_engine.times import isoformat, system_clock
+
+    now = system_clock()
+    start = isoformat((now - timedelta(days=1)).replace(second=0, microsecond=0))
+    path = f"/api/v1/market/history/{symbol}?interval=1m&start={start}&page_size=1"
+    with suppress(*_NOT_TO_BE_HAD):
+        answer = await asyncio.to_thread(_get, target, path)
+        state.with_day_ago(symbol, answer["data"][0]["open"], now)
+
+
+_NOT_TO_BE_HAD = (OSError, ValueError, LookupError, TypeError, RecursionError)
 
 
 def _listed(target: Target) -> str:
@@ -441,7 +511,7 @@ def _listed(target: Target) -> str:
     try:
         answer = _get(target, "/api/v1/market/instruments")
         names = [str(one["symbol"]) for one in answer["instruments"]]
-    except (OSError, ValueError, LookupError, TypeError):
+    except _NOT_TO_BE_HAD:
         return ""
     return f"There are {', '.join(names)}."
 
@@ -473,5 +543,7 @@ def _get(target: Target, path: str) -> Any:
 
 
 def _refuse(problem: str) -> NoReturn:
-    tell(f"[red]{escape(problem)}[/]")
+    from entasis_engine.commands.watch_state import shown
+
+    tell(f"[red]{escape(shown(problem))}[/]")
     raise typer.Exit(1) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from typing import Any
@@ -20,6 +20,11 @@ INTERRUPTIONS = {"MARKET_002": "the exchange connection failed", "SERVER_002": "
 """Errors after which data goes on by itself."""
 DAY = "1d"
 
+DAY_AGO_AGE_MAX = timedelta(hours=1)
+"""From this age on the price of 24 hours ago is that of another time."""
+DIGITS_MAX = 40
+"""Of a number, on either side of the point: what would fill the memory when it is printed is none."""
+
 AUTH_HINT = "Set ENTASIS_KEY to a valid API key, or name a file of one with --key-file: entasis keys create ACCOUNT."
 SCOPE_HINT = "Make a key with it: entasis keys create ACCOUNT --scopes market:read."
 
@@ -32,7 +37,7 @@ class UnknownSymbolError(RefusedError):
     """The server does not list a symbol."""
 
     def __init__(self, symbol: str) -> None:
-        super().__init__(f"This server does not list {symbol}.")
+        super().__init__(f"This server does not list {shown(symbol)}.")
         self.symbol = symbol
 
 
@@ -87,12 +92,14 @@ class SymbolSeen:
     day_open: Decimal | None = None
     """What the day in UTC began with."""
     day_ago: Decimal | None = None
-    """The price 24 hours before the watching began, where a key permits to ask for it."""
+    """The price of 24 hours ago, where a key permits to ask for it."""
+    day_ago_at: datetime | None = None
+    """When it was asked for."""
 
-    @property
-    def change(self) -> tuple[Decimal, str] | None:
+    def change(self, now: datetime) -> tuple[Decimal, str] | None:
         """How the price changed, as a share, and since when; None where nothing is known."""
-        reference, since = (self.day_ago, "24h") if self.day_ago else (self.day_open, "today")
+        fresh = self.day_ago_at is not None and now - self.day_ago_at < DAY_AGO_AGE_MAX
+        reference, since = (self.day_ago, "24h") if fresh and self.day_ago else (self.day_open, "today")
         if self.price is None or not reference:
             return None
         return self.price / reference - 1, since
@@ -130,6 +137,8 @@ class Watched:
         """Messages with data that were shown."""
         self._day = day
         self._resuming: set[str] = set()
+        self._anew: set[str] = set()
+        """Symbols whose server does not go on after what is known here, and may count its trades anew."""
 
     def requests(self) -> list[dict[str, Any]]:
         """What to send on a new connection; with the last `seq` of each symbol, so that no trade is missed."""
@@ -138,7 +147,7 @@ class Watched:
         market: dict[str, Any] = {"action": "subscribe", "channel": "market", "symbols": symbols, "id": "market"}
         if known:
             market["resume"] = known
-        self._resuming = set(known)
+        self._resuming, self._anew = set(known), set()
         found = [market]
         if self.depth:
             book = {"action": "subscribe", "channel": "orderbook", "symbols": symbols, "depth": self.depth}
@@ -157,6 +166,7 @@ class Watched:
 
     def lost(self, reason: str, retry_at: datetime, now: datetime) -> None:
         """The connection ended, or could not be made; another attempt follows."""
+        reason = shown(reason)
         if self.link is not Link.RECONNECTING:
             self._note(now, f"connection lost: {reason}")
         self.link, self.retry_at, self.reason = Link.RECONNECTING, retry_at, reason
@@ -169,9 +179,10 @@ class Watched:
         kept = [candle for candle in older if not oldest or candle.timestamp < oldest]
         one.candles = deque([*kept, *one.candles], maxlen=CANDLES_MAX)
 
-    def with_day_ago(self, symbol: str, price: str) -> None:
-        """Note the price of 24 hours ago."""
-        self.symbols[symbol].day_ago = _number(price)
+    def with_day_ago(self, symbol: str, price: str, now: datetime) -> None:
+        """Note the price of 24 hours ago. Raises `ValueError` where it is none."""
+        one = self.symbols[symbol]
+        one.day_ago, one.day_ago_at = _number(price), now
 
     def take(self, message: object, now: datetime) -> bool:
         """Take a message in; gives whether it is an update to be shown.
@@ -180,32 +191,46 @@ class Watched:
             RefusedError: the server will not give what was asked for.
         """
         if not isinstance(message, Mapping):
-            raise StrangeMessageError("What answers does not speak like /ws/market of this engine.")
+            raise StrangeMessageError(_STRANGE)
         match message.get("type"):
             case "error":
                 self._fail(message, str(message.get("symbol", "")), now)
                 return False
             case "ack":
-                for result in message.get("results", ()):
+                results = _results(message)
+                for result in results:
                     if "error" in result:
                         self._fail(result["error"], str(result.get("symbol", "")), now)
-                self._acknowledged(message, now)
+                if message.get("id") == "market":
+                    self._acknowledged(results, now)
                 return False
             case None:
-                shown = self._update(message, now)
-                self.updates += shown
-                return shown
+                is_shown = self._update(message, now)
+                self.updates += is_shown
+                return is_shown
             case _:
                 return False
 
-    def _acknowledged(self, message: Mapping[str, Any], now: datetime) -> None:
-        if message.get("id") != "market":
-            return
-        for result in message.get("results", ()):
-            symbol = result.get("symbol", "")
-            if symbol in self._resuming and result.get("resumed"):
+    def _acknowledged(self, results: Sequence[Mapping[str, Any]], now: datetime) -> None:
+        for result in results:
+            symbol = str(result.get("symbol", ""))
+            if symbol not in self._resuming:
+                continue
+            if result.get("resumed"):
                 self._note(now, f"{symbol}: resumed, no trade was missed")
+            else:
+                self._anew.add(symbol)
+                seq = result.get("seq")
+                if isinstance(seq, int):
+                    self._compare(self.symbols[symbol], seq, now)
         self._resuming = set()
+
+    def _compare(self, one: SymbolSeen, seq: int, now: datetime) -> None:
+        """Forget what is known of a series that does not go on: one whose numbers are lower is another."""
+        if one.symbol in self._anew and one.seq is not None and seq < one.seq:
+            one.seq = None
+            one.restarts += 1
+            self._note(now, f"{one.symbol}: {_ANEW}")
 
     def _update(self, message: Mapping[str, Any], now: datetime) -> bool:
         one = self.symbols.get(str(message.get("symbol")))
@@ -214,30 +239,34 @@ class Watched:
         try:
             match message.get("channel"):
                 case "market":
-                    shown = self._trade(one, message, now)
+                    is_shown = self._trade(one, message, now)
                 case "orderbook":
+                    _ = message["timestamp"], message["seq"]  # which a line of it tells
                     one.bids, one.asks = _side(message["bids"]), _side(message["asks"])
-                    shown = True
+                    is_shown = True
                 case "candles":
-                    shown = self._on_candle(one, message)
+                    is_shown = self._on_candle(one, message)
                 case _:
                     return False
-        except (LookupError, TypeError, ValueError, InvalidOperation):
+        except (LookupError, TypeError, ValueError, OverflowError):
             raise StrangeMessageError(f"The server sent an update that cannot be read: {str(message)[:200]}") from None
         if one.interrupted:
             self._note(now, f"{one.symbol}: data flows again")
         one.interrupted, one.seen_at = "", now
-        return shown
+        return is_shown
 
     def _trade(self, one: SymbolSeen, message: Mapping[str, Any], now: datetime) -> bool:
-        seq, before = int(message["seq"]), one.seq
+        seq = int(message["seq"])
+        self._compare(one, seq, now)
+        self._anew.discard(one.symbol)
+        before = one.seq
         if before is not None and seq <= before:
             return False  # the snapshot that a subscription begins with, known already
         if before is not None and seq > before + 1:
             missing = seq - before - 1
             if missing >= RESTART_STEP:
                 one.restarts += 1
-                self._note(now, f"{one.symbol}: the engine was started anew; trades meanwhile are not known here")
+                self._note(now, f"{one.symbol}: {_ANEW}")
             else:
                 one.missed += missing
                 trades = "1 trade is" if missing == 1 else f"{missing:,} trades are"
@@ -245,8 +274,8 @@ class Watched:
         price = _number(message["price"])
         if one.price is not None and price != one.price:
             one.direction = 1 if price > one.price else -1
-        one.price, one.price_text, one.size = price, str(message["price"]), str(message["volume"])
-        one.timestamp, one.seq = str(message["timestamp"]), seq
+        one.price, one.price_text, one.size = price, shown(message["price"]), shown(message["volume"])
+        one.timestamp, one.seq = shown(message["timestamp"]), seq
         return True
 
     def _on_candle(self, one: SymbolSeen, message: Mapping[str, Any]) -> bool:
@@ -264,7 +293,9 @@ class Watched:
             one.candles = deque((known[at] for at in sorted(known)), maxlen=CANDLES_MAX)
         return True
 
-    def _fail(self, error: Mapping[str, Any], symbol: str, now: datetime) -> None:
+    def _fail(self, error: object, symbol: str, now: datetime) -> None:
+        if not isinstance(error, Mapping):
+            raise StrangeMessageError(_STRANGE)
         reason = reason_of(error)
         if reason in INTERRUPTIONS:
             for one in self.symbols.values():
@@ -277,8 +308,25 @@ class Watched:
         raise RefusedError(refusal(error))
 
     def _note(self, now: datetime, text: str) -> None:
-        self.notes.append(Note(now, text))
+        self.notes.append(Note(now, shown(text)))
         self.noted += 1
+
+
+_ANEW = "the engine was started anew; trades meanwhile are not known here"
+_STRANGE = "What answers does not speak like /ws/market of this engine."
+
+
+def shown(text: object) -> str:
+    """What a server wrote, for a terminal: signs that would move its cursor, or do worse, are replaced."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in str(text))
+
+
+def _results(message: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Those of an acknowledgement."""
+    results = message.get("results", [])
+    if not isinstance(results, list) or not all(isinstance(one, Mapping) for one in results):
+        raise StrangeMessageError(_STRANGE)
+    return results
 
 
 def reason_of(error: Mapping[str, Any]) -> str:
@@ -293,23 +341,28 @@ def reason_of(error: Mapping[str, Any]) -> str:
 def refusal(error: Mapping[str, Any]) -> str:
     """An error body in words, with what to do about it."""
     hint = {"AUTH_001": AUTH_HINT, "AUTH_002": SCOPE_HINT}.get(reason_of(error), "")
-    said = str(error.get("message", "")).rstrip(".") or "it gives no reason"
+    said = shown(error.get("message", "")).rstrip(".") or "it gives no reason"
     return f"The server refuses: {said}. {hint}".rstrip()
 
 
 def _candle(message: Mapping[str, Any]) -> CandleSeen:
     opening, high, low, close = (_number(message[name]) for name in ("open", "high", "low", "close"))
     return CandleSeen(
-        str(message["timestamp"]), opening, high, low, close, str(message["volume"]), bool(message["closed"])
+        shown(message["timestamp"]), opening, high, low, close, shown(message["volume"]), bool(message["closed"])
     )
 
 
 def _side(levels: Sequence[Sequence[str]]) -> list[tuple[Decimal, Decimal, str, str]]:
-    return [(_number(price), _number(size), price, size) for price, size in levels]
+    return [(_number(price), _number(size), shown(price), shown(size)) for price, size in levels]
 
 
 def _number(text: object) -> Decimal:
-    found = Decimal(str(text))
-    if not found.is_finite():
+    """Raises `ValueError` where it is none, or none that could be printed."""
+    try:
+        found = Decimal(str(text))
+    except InvalidOperation:
+        raise ValueError(text) from None
+    exponent = found.as_tuple().exponent
+    if not isinstance(exponent, int) or exponent < -DIGITS_MAX or found.adjusted() >= DIGITS_MAX:
         raise ValueError(text)
     return found

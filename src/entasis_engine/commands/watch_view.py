@@ -7,18 +7,24 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from entasis_engine.commands.watch_state import CandleSeen, Link, SymbolSeen, Watched
+from entasis_engine.commands.watch_state import CandleSeen, Link, SymbolSeen, Watched, shown
 
 RISES, FALLS, QUIET = "green", "red", "dim"
 QUIET_SECONDS = 15.0
 """From this age on it is said how old the newest message is."""
 DETAIL_WIDTH_MIN = 58
 """Columns that order book and candles of one symbol need side by side."""
+DETAIL_HEIGHT_MIN = 6
+OTHER_LINES = 3
+"""The connection, the heads of the columns, and how to end it."""
+SEQ_WIDTH_MIN = 70
+SIZE_WIDTH_MIN = 56
+"""Columns of a terminal from which on `seq`, and size and missed trades, have a place beside the price."""
 BOOK_WIDTH = 34
 BAR_WIDTH = 8
 AXIS_WIDTH = 12
@@ -27,18 +33,25 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 def render(state: Watched, url: str, now: datetime, width: int, height: int) -> RenderableType:
     """The whole picture, for a terminal of so many columns and lines."""
-    parts: list[RenderableType] = [_head(state, url, now, width), _prices(state, now)]
-    used = 4 + len(state.symbols) + 2 + max(1, len(state.notes))
-    if state.depth or state.interval:
-        shown = max(1, min(len(state.symbols), width // DETAIL_WIDTH_MIN))
+    notes = list(state.notes)[max(0, len(state.notes) - max(0, height - OTHER_LINES - 2)) :]
+    room = max(1, height - OTHER_LINES - len(notes))
+    listed = list(state.symbols.values())
+    if len(listed) > room:
+        listed = listed[: max(1, room - 1)]
+    parts: list[RenderableType] = [_head(state, url, now, width), _prices(listed, now, width)]
+    room -= len(listed)
+    if unlisted := len(state.symbols) - len(listed):
+        parts.append(Text(f"… and {unlisted:,} more", style=QUIET))
+        room -= 1
+    if (state.depth or state.interval) and room >= DETAIL_HEIGHT_MIN:
+        shown_count = max(1, min(len(state.symbols), width // DETAIL_WIDTH_MIN))
         grid = Table.grid(expand=True)
-        detailed = list(state.symbols.values())[:shown]
+        detailed = listed[:shown_count]
         for _ in detailed:
             grid.add_column(ratio=1)
-        room = max(6, height - used)
-        grid.add_row(*(_details(one, state, width // shown, room) for one in detailed))
+        grid.add_row(*(_details(one, state, width // len(detailed), room) for one in detailed))
         parts.append(grid)
-    for note in state.notes:
+    for note in notes:
         parts.append(Text(f"{note.at:%H:%M:%S} {note.text}", style="dim", no_wrap=True, overflow="ellipsis"))
     parts.append(Text("Ctrl-C ends it.", style="dim"))
     return Group(*parts)
@@ -64,22 +77,32 @@ def link_text(state: Watched, now: datetime) -> str:
     return f"reconnecting {when} ({state.reason})"
 
 
-def _prices(state: Watched, now: datetime) -> Table:
+def _prices(listed: Sequence[SymbolSeen], now: datetime, width: int) -> Table:
+    """A line for each symbol. Where there is little room, all else goes before a sign of a price does."""
+    rows = [
+        {
+            "symbol": Text(one.symbol, style="bold"),
+            "last": _last(one),
+            "size": Text(one.size),
+            "change": change_text(one, now),
+            "seq": Text("" if one.seq is None else str(one.seq)),
+            "missed": Text(str(one.missed), style=FALLS if one.missed else QUIET),
+            "state": _condition(one, now),
+        }
+        for one in listed
+    ]
+    dropped = {"seq"} if width < SEQ_WIDTH_MIN else set()
+    if width < SIZE_WIDTH_MIN:
+        dropped |= {"size", "missed"}
     table = Table(box=None, pad_edge=False, expand=False, header_style="dim")
-    table.add_column("symbol")
-    for name in ("last", "size", "change", "seq", "missed"):
-        table.add_column(name, justify="right")
-    table.add_column("state")
-    for one in state.symbols.values():
-        table.add_row(
-            Text(one.symbol, style="bold"),
-            _last(one),
-            one.size,
-            change_text(one),
-            "" if one.seq is None else str(one.seq),
-            Text(str(one.missed), style=FALLS if one.missed else QUIET),
-            _condition(one, now),
-        )
+    names = [name for name in rows[0] if name not in dropped]
+    for name in names:
+        least = max(len(name), *(row[name].cell_len for row in rows)) if name in {"symbol", "last"} else None
+        justify: JustifyMethod = "left" if name in {"symbol", "state"} else "right"
+        # What may wrap is made narrower first, so that is the state; it has one line all the same.
+        table.add_column(name, justify=justify, no_wrap=name != "state", min_width=least, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*(row[name] for name in names))
     return table
 
 
@@ -88,22 +111,25 @@ def _last(one: SymbolSeen) -> Text:
     return Text(f"{arrow} {one.price_text or '–'}", style=f"bold {style}".strip())
 
 
-def change_text(one: SymbolSeen) -> Text:
+def change_text(one: SymbolSeen, now: datetime) -> Text:
     """The change in per cent, and since when."""
-    if one.change is None:
+    change = one.change(now)
+    if change is None:
         return Text("–", style=QUIET)
-    share, since = one.change
+    share, since = change
     style = RISES if share > 0 else FALLS if share < 0 else ""
     return Text(f"{share * 100:+.2f} % {since}", style=style)
 
 
 def _condition(one: SymbolSeen, now: datetime) -> Text:
+    text, style = "live", RISES
     if one.interrupted:
-        return Text(f"feed interrupted: {one.interrupted}", style=FALLS)
-    if one.seen_at is None:
-        return Text("waiting for data", style="yellow")
-    age = (now - one.seen_at).total_seconds()
-    return Text(f"nothing for {age:.0f} s", style="yellow") if age >= QUIET_SECONDS else Text("live", style=RISES)
+        text, style = f"feed interrupted: {one.interrupted}", FALLS
+    elif one.seen_at is None:
+        text, style = "waiting for data", "yellow"
+    elif (age := (now - one.seen_at).total_seconds()) >= QUIET_SECONDS:
+        text, style = f"nothing for {age:.0f} s", "yellow"
+    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
 def _details(one: SymbolSeen, state: Watched, width: int, height: int) -> Panel:
@@ -153,9 +179,9 @@ def candles(seen: Sequence[CandleSeen], interval: str, width: int, height: int) 
     """The newest candles as a chart, a column each, with the newest one in figures beneath."""
     if not seen:
         return Text(f"no candles of {interval} yet", style=QUIET)
-    shown = seen[-(width - AXIS_WIDTH) :]
-    lines = chart(shown, max(3, height - 2))
-    last = shown[-1]
+    drawn = seen[-(width - AXIS_WIDTH) :]
+    lines = chart(drawn, max(3, height - 2))
+    last = drawn[-1]
     style = RISES if last.close >= last.open else FALLS
     figures = Text(no_wrap=True, overflow="ellipsis")
     figures.append(f"{interval} {last.timestamp[11:16]} ", style=QUIET)
@@ -188,6 +214,10 @@ def chart(seen: Sequence[CandleSeen], height: int) -> list[Text]:
 
 def line_of(message: Mapping[str, Any]) -> str:
     """An update in one line, for pipes and files."""
+    return shown(_line_of(message))
+
+
+def _line_of(message: Mapping[str, Any]) -> str:
     head = f"{message['timestamp']} {message['symbol']}"
     match message["channel"]:
         case "market":

@@ -7,11 +7,12 @@ import csv
 import gzip
 import heapq
 import itertools
+import re
 import zlib
 from bisect import bisect_left
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -37,6 +38,12 @@ LINES_LOOKED_AT = 5_000
 NANOSECONDS_PER_SECOND = 1_000_000_000
 REPLAYED_SPAN = timedelta(days=1)
 COLUMNS = ("open_time", "open", "high", "low", "close", "volume")
+ENCODING = "utf-8-sig"
+"""Spreadsheets begin a file with a mark of its encoding, which is no part of the first column's name."""
+NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
+"""More digits than any price or volume has. Without a bound, one of 1E+999999999 would take all memory to print."""
+YEAR_MIN, YEAR_MAX = 1970, 9998
+"""Of open times; beyond, what is reckoned with them would be no time any more."""
 
 
 _Read = TypeVar("_Read")
@@ -221,24 +228,43 @@ def numbered_candles(file: Path) -> Iterator[tuple[int, Candle]]:
     rows = csv.DictReader(line for _, line in _lines(file))
     try:
         columns = rows.fieldnames
+        if columns is None or not set(COLUMNS) <= set(columns):
+            raise FeedError(f"{file.name}: the first line must name the columns {', '.join(COLUMNS)}.")
+        for row in rows:
+            yield rows.line_num, _candle(row)
     except csv.Error as error:
-        raise FeedError(f"{file.name}: {error}.") from None
-    if columns is None or not set(COLUMNS) <= set(columns):
-        raise FeedError(f"{file.name}: the first line must name the columns {', '.join(COLUMNS)}.")
-    for row in rows:
-        try:
-            opened = datetime.fromisoformat(row["open_time"])
-            numbers = [Decimal(row[column]) for column in COLUMNS[1:]]
-        except (ValueError, InvalidOperation, TypeError):
-            raise FeedError(f"{file.name}, line {rows.line_num}: not a candle.") from None
-        if opened.tzinfo is None or not all(number.is_finite() for number in numbers):
-            raise FeedError(f"{file.name}, line {rows.line_num}: a time without zone, or a number that is not one.")
-        candle = Candle(opened.astimezone(UTC), *numbers)
-        if not 0 < candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high:
-            raise FeedError(f"{file.name}, line {rows.line_num}: prices that cannot be.")
-        if candle.volume < 0:
-            raise FeedError(f"{file.name}, line {rows.line_num}: a volume that cannot be.")
-        yield rows.line_num, candle
+        raise FeedError(f"{file.name}, line {rows.reader.line_num}: {error}.") from None
+    except _NoCandleError as error:
+        raise FeedError(f"{file.name}, line {rows.reader.line_num}: {error}.") from None
+
+
+class _NoCandleError(Exception):
+    """A row that is no candle. The text says why."""
+
+
+def _candle(row: Mapping[str, str | None]) -> Candle:
+    """Raises `_NoCandleError`."""
+    try:
+        given = datetime.fromisoformat(row["open_time"] or "")
+        opened = given.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise _NoCandleError("not a candle, since its open_time is no time") from None
+    if given.tzinfo is None:
+        raise _NoCandleError("a time without zone")
+    if not YEAR_MIN <= opened.year <= YEAR_MAX:
+        raise _NoCandleError("a time that cannot be")
+    numbers = []
+    for column in COLUMNS[1:]:
+        text = row[column]
+        if text is None:
+            raise _NoCandleError("not a candle, since values are missing")
+        if not NUMBER.fullmatch(text):
+            raise _NoCandleError(f"not a number: {column}")
+        numbers.append(Decimal(text))
+    candle = Candle(opened, *numbers)
+    if not 0 < candle.low <= min(candle.open, candle.close) <= max(candle.open, candle.close) <= candle.high:
+        raise _NoCandleError("prices that cannot be")
+    return candle
 
 
 def _played(symbol: str, files: Sequence[Path]) -> Iterator[_Step]:
@@ -333,7 +359,9 @@ def _named(file: Path, number: int, read: Callable[[str], _Read], line: str) -> 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:
     """The lines of a file, gzipped or not, numbered from 1. Raises `FeedError` where it cannot be read."""
     try:
-        with gzip.open(file, "rt", encoding="utf-8") if file.suffix == ".gz" else file.open(encoding="utf-8") as lines:
+        with (
+            gzip.open(file, "rt", encoding=ENCODING) if file.suffix == ".gz" else file.open(encoding=ENCODING) as lines
+        ):
             yield from enumerate(lines, start=1)
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise FeedError(f"Cannot read {file}: {getattr(error, 'strerror', None) or error}.") from None

@@ -6,11 +6,12 @@ machines have brings such a version.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import asyncpg
 from sqlalchemy import URL, Connection, event, make_url
@@ -27,6 +28,9 @@ except ImportError:  # on Windows, where one engine a file is up to the operator
     fcntl = None  # type: ignore[assignment]
 
 READERS_MAX = 4
+OWNER_WAIT_SECONDS = 0.25
+"""How long to ask for a file that is taken: whoever looks whether it is, as `entasis doctor` does, has it meanwhile."""
+OWNER_RETRY_SECONDS = 0.01
 BUSY_TIMEOUT_SECONDS = 5.0
 CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 10.0
@@ -140,14 +144,28 @@ def _sole_owner(file: Path) -> Iterator[None]:
             f"Cannot keep the database in {file.parent}: {error.strerror}. Choose another folder: ENTASIS_DATA_DIR."
         ) from None
     with lock:
-        if fcntl is not None:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise DatabaseBusyError(
-                    f"Another engine has {file} open. End it, or give this one a folder of its own: ENTASIS_DATA_DIR."
-                ) from None
+        if not _locked(lock):
+            raise DatabaseBusyError(
+                f"Another engine or backfill has {file} open. End it, or give this one a folder of its own: "
+                "ENTASIS_DATA_DIR."
+            )
         yield
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Lock an open file, unless another process has it for longer than a look takes."""
+    if fcntl is None:
+        return True
+    deadline = time.monotonic() + OWNER_WAIT_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(OWNER_RETRY_SECONDS)  # at a start alone, when there is nothing else to do
+        else:
+            return True
 
 
 def _lock_of(file: Path) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,10 +15,11 @@ from pathlib import Path
 import pytest
 import typer
 from click.testing import Result
+from msgspec.structs import replace
 from tests.support.market import BTC, NoSleep
 from typer.testing import CliRunner
 
-from entasis_engine.commands.backfill import Span, backfill, load_from
+from entasis_engine.commands.backfill import Span, _batches, backfill, load_from
 from entasis_engine.commands.backfill_rules import (
     BadCandleError,
     ConflictError,
@@ -90,6 +92,10 @@ def closes(folder: Path) -> list[str]:
         ([candle(0, low="0")], "line 1: .*above 0"),
         ([Candle(START + timedelta(minutes=30), *[Decimal(1)] * 5)], "line 1: .*whole 1h"),
         ([candle(0), candle(24 * 152)], "line 2: .*is not over before 2024-06-01T01:00:00Z"),
+        ([replace(candle(0), open_time=datetime(9999, 12, 31, 23, tzinfo=UTC))], "line 1: .*in the future"),
+        ([candle(0, "1E+999999999")], "line 1: .*more than 18 digits"),
+        ([candle(0, low="1E-19")], "line 1: .*more than 18 digits"),
+        ([candle(0, "NaN")], "line 1: .*more than 18 digits"),
     ],
 )
 def test_a_candle_that_must_not_be_stored_is_named_by_its_line(candles: Sequence[Candle], said: str) -> None:
@@ -135,6 +141,10 @@ def test_times_are_utc() -> None:
     assert moment_of("2024-01-01T09:00+09:00") == START
     assert rounded_up(START + timedelta(minutes=1), Interval.HOUR) == START + HOUR
     assert rounded_up(START, Interval.HOUR) == START
+    assert rounded_up(datetime.max.replace(tzinfo=UTC), Interval.HOUR) == datetime(9999, 12, 31, 23, tzinfo=UTC)
+    for text in ("0001-01-01T00:00:00+14:00", "9999-12-31T23:00:00-14:00"):
+        with pytest.raises(ValueError, match=text[:4]):
+            moment_of(text)
     assert missing_between(START, START + 5 * HOUR, 4, Interval.HOUR) == 2
 
 
@@ -164,6 +174,8 @@ def test_conflicts_go_as_they_are_told_to(tmp_path: Path, how: str, kept: str, c
     ("bad", "said"),
     [
         ("a,b", "line 3: not a candle"),
+        (f"{line(1)[:-3]}1E+9", "line 3: not a number: volume"),
+        (f'{line(1)},"{"x" * 200_000}"', "line 3: field larger"),
         (line(0), "line 3: the candle of 2024-01-01T00:00:00Z comes after"),
         (line(1, low="106"), "line 3: prices that cannot be"),
     ],
@@ -214,6 +226,10 @@ def test_it_says_which_engine_serves_them(tmp_path: Path, monkeypatch: pytest.Mo
         (["--exchange", "binance"], "is needed with --exchange"),
         (["--exchange", "binance", "--from", "soon"], "neither a date"),
         (["--exchange", "binance", "--from", "2999-01-01"], "leaves no candle"),
+        (["--exchange", "binance", "--from", "0001-01-01T00:00:00+14:00"], "neither a date"),
+        (["--exchange", "binance", "--from", "9999-12-31T23:59:00Z"], "leaves no candle"),
+        (["--exchange", "binance", "--from", "0001-01-01"], "before 1970"),
+        (["--exchange", "my exchange", "--from", "2024-01-01"], "no name of an exchange"),
         (["--exchange", "binance", "--from", "2024-01-01", "--symbols", "BTCUSDT"], "is no symbol"),
     ],
 )
@@ -221,6 +237,48 @@ def test_what_cannot_be_meant_is_told(tmp_path: Path, arguments: list[str], said
     """With exit code 2, as for every misuse."""
     output = run(tmp_path, *arguments, code=2).output
     assert said in " ".join(output.replace("│", " ").split())
+
+
+def test_a_file_without_candles_is_told(tmp_path: Path) -> None:
+    """Whoever gives one expects something to be loaded."""
+    assert "has no candle" in run(tmp_path, write(tmp_path), code=1).output
+
+
+def test_names_are_taken_in_capitals_and_small(tmp_path: Path) -> None:
+    """As people write those of exchanges and symbols."""
+    when = ("--from", "2024-01-01", "--to", "2024-01-02")
+    (one,) = json.loads(
+        run(tmp_path, "--exchange", "Binance", "--symbols", "btc-usdt", *when, "--dry-run", "--json").stdout
+    )
+    assert (one["source"], one["symbol"], one["new"]) == ("binance", "BTC-USDT", 24)
+
+
+def test_a_dry_run_knows_an_exchange_that_there_is_not(tmp_path: Path) -> None:
+    """Where ccxt is there to say so."""
+    pytest.importorskip("ccxt")
+    output = run(tmp_path, "--exchange", "nope", "--from", "2024-01-01", "--dry-run", code=1).output
+    assert "no exchange 'nope'" in output
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"]])
+def test_it_can_be_broken_off_between_two_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """Ctrl-C takes effect while files are looked through, and what is kept is told."""
+    monkeypatch.setattr("entasis_engine.commands.backfill.BATCH_CANDLES", 2)
+    read: list[int] = []
+
+    def batches(file: Path, interval: Interval) -> Iterator[list[Candle]]:
+        for number, batch in enumerate(_batches(file, interval)):
+            read.append(number)
+            if number == 1:
+                signal.raise_signal(signal.SIGINT)
+            yield list(batch)
+
+    monkeypatch.setattr("entasis_engine.commands.backfill._batches", batches)
+    output = run(tmp_path, write(tmp_path, *map(line, range(20))), *arguments, code=130).output
+    assert read == [0, 1]
+    assert ("Nothing was written." if arguments else "nothing of the others") in output
 
 
 # An exchange.

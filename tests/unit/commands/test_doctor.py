@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from tests.support.access import make_key
 
+from entasis_engine.commands import doctor_facts
 from entasis_engine.commands import doctor_rules as rules
 from entasis_engine.commands.doctor import examine
-from entasis_engine.commands.doctor_facts import Check, checks, settings_or_defaults
-from entasis_engine.commands.doctor_rules import Finding, Holder, Kept, Models, Package, PortFound, Ran, Schema, State
+from entasis_engine.commands.doctor_facts import Check, checks, settings_or_defaults, trouble_of
+from entasis_engine.commands.doctor_rules import (
+    Finding,
+    Holder,
+    Kept,
+    Models,
+    Package,
+    PortFound,
+    Ran,
+    Schema,
+    State,
+    Trouble,
+)
 from entasis_engine.settings import Settings, misspelt
+from entasis_engine.storage import database
+from entasis_engine.storage.database import open_database
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -42,8 +61,12 @@ def certificate(days: float, *names: str) -> rules.Certificate:
 
 
 def accounts(**changed: object) -> Finding:
-    facts = {"error": "", "exists": True, "accounts": 1, "live_keys": 1, "demo": True} | changed
+    facts = {"kept": Kept("/d/access.db"), "accounts": 1, "live_keys": 1, "demo": True} | changed
     return rules.of_accounts(**facts)  # type: ignore[arg-type]
+
+
+def troubled(trouble: Trouble, error: str = "why") -> Kept:
+    return Kept("/d/x.db", error=error, trouble=trouble)
 
 
 def models(found: Models, *, automatic: bool = True) -> Finding:
@@ -70,9 +93,10 @@ GOOD: dict[str, Finding | list[Finding]] = {
     "ledger": rules.of_ledger(Kept("/d/ledger.db"), NEWEST),
     "older ledger": rules.of_ledger(Kept("/d/ledger.db"), Schema("a", "b", ["a", "b"])),
     "empty ledger": rules.of_ledger(Kept("/d/ledger.db"), Schema(None, "b", ["b"])),
+    "database of many": rules.of_database(Kept("/d/entasis.db", rows=None)),
     "no ledger": rules.of_ledger(Kept("/d/ledger.db", exists=False), Schema(None, "b", ["b"])),
     "accounts": accounts(),
-    "no accounts yet": accounts(exists=False, accounts=0, live_keys=0),
+    "no accounts yet": accounts(kept=Kept("/d/access.db", exists=False), accounts=0, live_keys=0),
     "models": models(Models("binance", "", "v1", NOW - 5 * DAY)),
     "no models yet": models(Models("binance")),
     "free port": rules.of_port(port(Holder.NOBODY)),
@@ -124,13 +148,17 @@ BAD: list[tuple[State, Finding | list[Finding], str, str]] = [
         "chmod 600",
     ),
     (State.WARNING, rules.of_secrets({"/d/jwt-secret": 0o640}), "the group can read", "chmod 600 /d/jwt-secret"),
-    (State.WRONG, rules.of_database(Kept("/d/e.db", error="file is not a database")), "not a database", "move /d/e.db"),
-    (State.WRONG, rules.of_database(Kept("/d/e.db", damage="row 1 missing")), "damaged: row 1", "move /d/e.db away"),
+    (State.WRONG, rules.of_database(troubled(Trouble.DAMAGED, "row 1 missing")), "damaged: row 1", "move /d/x.db away"),
+    (State.WARNING, rules.of_database(troubled(Trouble.LATE, "not looked through in 30 s")), "in 30 s", "less to do"),
+    (State.WARNING, rules.of_database(troubled(Trouble.LOCKED)), "cannot be read", "holds the lock"),
+    (State.WRONG, rules.of_database(troubled(Trouble.FORBIDDEN)), "cannot be read", "chown"),
+    (State.WRONG, rules.of_database(troubled(Trouble.MISNAMED, "is no file")), "is no file", "ENTASIS_DATABASE_URL"),
     (State.WRONG, rules.of_database(Kept("/d/e.db", missing=["source"])), "lacks source", "move /d/e.db away"),
-    (State.WRONG, rules.of_ledger(Kept("l", error="no answer"), NEWEST), "no answer", "backup.*ENTASIS_LEDGER_URL"),
-    (State.WRONG, rules.of_ledger(Kept("l", damage="page 7"), NEWEST), "damaged: page 7", "backup"),
+    (State.WRONG, rules.of_ledger(troubled(Trouble.UNREACHABLE), NEWEST), "why", "start the server.*_LEDGER_URL"),
+    (State.WRONG, rules.of_ledger(troubled(Trouble.DAMAGED, "page 7"), NEWEST), "damaged: page 7", "backup"),
     (State.WRONG, rules.of_ledger(Kept("l"), Schema("ledger_0009", "ledger_0001", ["ledger_0001"])), "newer", "newer"),
-    (State.WRONG, accounts(error="file is not a database"), "not a database", "access.db"),
+    (State.WRONG, accounts(kept=troubled(Trouble.DAMAGED)), "damaged: why", "backup"),
+    (State.WRONG, accounts(newer=True), "newer version", "use that version"),
     (State.WARNING, accounts(accounts=0, live_keys=0, demo=False), "nobody can call", "accounts create"),
     (State.WARNING, accounts(live_keys=0), "no live key", "keys create"),
     (State.WRONG, models(Models("binance", "v1 is damaged")), "damaged", "entasis train"),
@@ -223,6 +251,143 @@ def test_a_setting_that_cannot_be_used_hides_no_other(monkeypatch: pytest.Monkey
     assert (settings.rest_port, settings.grpc_port) == (8080, 51000)
     assert {name for name, _ in faults} == {"ENTASIS_REST_PORT", "ENTASIS_JWT_SECRET"}
     assert "tooshort" not in str(faults)
+
+
+@pytest.mark.parametrize("trouble", [one for one in Trouble if one is not Trouble.DAMAGED])
+def test_a_backup_is_advised_for_damage_alone(trouble: Trouble) -> None:
+    """It costs what came since; a lock, a right or a server that is missing are mended otherwise."""
+    kept = troubled(trouble)
+    for one in (rules.of_database(kept), rules.of_ledger(kept, NEWEST), accounts(kept=kept)):
+        assert one.state is not State.OK
+        assert "backup" not in one.mend
+        assert "history is fetched anew" not in one.mend
+        assert "damaged" not in one.found
+
+
+# Files.
+
+
+def look_at(folder: Path) -> dict[str, Finding]:
+    """What is found of all that is kept in a data folder."""
+    settings = Settings(data_dir=folder)
+    looks = {one.name: one.look for one in checks([])}
+    return {name: looks[name](settings)[0] for name in ("database", "ledger", "accounts")}
+
+
+async def keep_something(folder: Path) -> None:
+    """A market's database with a table of many rows, a ledger and accounts; none of them open."""
+    async with open_database(f"sqlite+aiosqlite:///{folder}/entasis.db"):
+        pass
+    for name in ("entasis.db", "ledger.db"):
+        with closing(sqlite3.connect(folder / name)) as connection, connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("CREATE TABLE much (a, b)")
+            connection.executemany("INSERT INTO much VALUES (?, 'x')", ((number,) for number in range(50_000)))
+            connection.execute("CREATE INDEX of_much ON much (a)")
+    make_key(folder)
+
+
+async def test_looking_changes_nothing(tmp_path: Path) -> None:
+    """Not a byte of what is kept, and no file comes beside it."""
+    await keep_something(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert {one.state for one in look_at(tmp_path).values()} == {State.OK}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+async def test_an_empty_file_of_accounts_stays_empty(tmp_path: Path) -> None:
+    """Tables are made by those that need them."""
+    (tmp_path / "access.db").touch()
+    assert "none yet" in look_at(tmp_path)["accounts"].found
+    assert (tmp_path / "access.db").stat().st_size == 0
+
+
+async def test_an_engine_may_have_them_open(tmp_path: Path) -> None:
+    """Then what it has written so far is seen, too."""
+    async with open_database(f"sqlite+aiosqlite:///{tmp_path}/entasis.db"):
+        assert "0 candles, in use" in look_at(tmp_path)["database"].found
+
+
+async def test_a_look_in_that_moment_refuses_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks whether a file is owned has its lock meanwhile; an engine that starts asks again."""
+    fcntl = pytest.importorskip("fcntl")
+    waits: list[float] = []
+    with (tmp_path / "entasis.db.lock").open("a") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            fcntl.flock(looking, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(database.time, "sleep", sleep)
+        async with open_database(f"sqlite+aiosqlite:///{tmp_path}/entasis.db"):
+            assert len(waits) == 1
+
+
+async def test_too_little_time_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that does not come to its end says just that."""
+    await keep_something(tmp_path)
+    monkeypatch.setattr(doctor_facts, "QUICK_CHECK_SECONDS", -1.0)
+    found = look_at(tmp_path)
+    for name in ("database", "ledger"):
+        assert found[name].state is State.WARNING
+        assert "not looked through in" in found[name].found
+
+
+async def test_a_lock_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that writes for long is what must end."""
+    monkeypatch.setattr(doctor_facts, "CONNECT_SECONDS", 0.01)
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as other:
+        other.execute("CREATE TABLE x (a)")
+        other.execute("BEGIN EXCLUSIVE")
+        found = look_at(tmp_path)["ledger"]
+    assert (found.state, "holds the lock" in found.mend) == (State.WARNING, True)
+
+
+@pytest.mark.parametrize("content", [os.urandom(8192), b"SQLite format 3\0" + bytes(8192)])
+def test_damage_is_damage(tmp_path: Path, content: bytes) -> None:
+    """What is no database, or was one."""
+    for name in ("entasis.db", "ledger.db", "access.db"):
+        (tmp_path / name).write_bytes(content)
+    for one in look_at(tmp_path).values():
+        assert one.state is State.WRONG
+        assert "is damaged" in one.found
+
+
+def test_a_folder_in_the_place_of_a_file_is_told(tmp_path: Path) -> None:
+    """It is neither there nor missing."""
+    for name in ("entasis.db", "ledger.db", "access.db"):
+        (tmp_path / name).mkdir()
+    for one in look_at(tmp_path).values():
+        assert "is no file" in one.found
+
+
+@pytest.mark.parametrize(
+    ("code", "readable", "trouble"),
+    [
+        (sqlite3.SQLITE_CANTOPEN, True, Trouble.FORBIDDEN),
+        (sqlite3.SQLITE_IOERR, True, Trouble.OTHER),
+        (sqlite3.SQLITE_IOERR, False, Trouble.FORBIDDEN),
+        (sqlite3.SQLITE_BUSY | 1 << 8, True, Trouble.LOCKED),
+        (sqlite3.SQLITE_CORRUPT | 2 << 8, True, Trouble.DAMAGED),
+    ],
+)
+def test_errors_of_sqlite_are_told_apart(code: int, *, readable: bool, trouble: Trouble) -> None:
+    """By their code, details of it aside."""
+    error = sqlite3.OperationalError("x")
+    error.sqlite_errorcode = code
+    assert trouble_of(error, readable=readable) is trouble
+
+
+def test_an_env_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All else is looked at nevertheless."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(b"ENTASIS_REST_PORT=1\xff\n")
+    settings, faults = settings_or_defaults()
+    assert settings.rest_port == 8080
+    looks = {one.name: one.look for one in checks(faults)}
+    (found,) = looks["settings"](settings)
+    assert (found.state, found.found[:17]) == (State.WRONG, ".env: it is no te")
 
 
 def test_misspelt_settings_have_their_nearest() -> None:

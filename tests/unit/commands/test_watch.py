@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import math
+import os
+import select
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
+from typer.testing import CliRunner
 
+from entasis_engine.commands.watch import _decoded, _key, _write, watch
 from entasis_engine.commands.watch_state import (
     CANDLES_MAX,
+    DAY_AGO_AGE_MAX,
     NOTES_MAX,
     RESTART_STEP,
     RefusedError,
     StrangeMessageError,
     UnknownSymbolError,
     Watched,
+    refusal,
 )
 from entasis_engine.commands.watch_view import bar, chart, line_of, render
 
@@ -147,6 +157,36 @@ def test_a_resumed_stream_says_that_nothing_was_missed() -> None:
     assert notes(state) == ["BTC-USDT: resumed, no trade was missed"]
 
 
+def not_resumed(**more: object) -> dict[str, Any]:
+    results = [{"symbol": "BTC-USDT", "status": "ok", "resumed": False} | more]
+    return {"type": "ack", "id": "market", "results": results}
+
+
+@pytest.mark.parametrize("more", [{}, {"seq": 5}])
+def test_a_server_that_counts_anew_is_followed(more: dict[str, object]) -> None:
+    """Where it does not resume and its numbers are lower, those before are forgotten, and it is told once."""
+    state = watched()
+    state.take(trade(100), NOW)
+    state.requests()
+    state.take(not_resumed(**more), NOW)
+    assert state.take(trade(5), NOW)
+    assert state.take(trade(6), NOW)
+    assert (state.symbols["BTC-USDT"].missed, state.symbols["BTC-USDT"].restarts) == (0, 1)
+    assert [note for note in notes(state) if "started anew" in note] == notes(state)
+    assert not state.take(trade(4), NOW)
+
+
+def test_a_server_that_goes_on_is_not_taken_for_another() -> None:
+    """Where it cannot resume, since too much was missed, that is counted as before."""
+    state = watched()
+    state.take(trade(100), NOW)
+    state.requests()
+    state.take(not_resumed(seq=103), NOW)
+    assert not state.take(trade(100), NOW)
+    assert state.take(trade(104), NOW)
+    assert (state.symbols["BTC-USDT"].missed, state.symbols["BTC-USDT"].restarts) == (3, 0)
+
+
 @pytest.mark.parametrize("reason", ["MARKET_002", "SERVER_002"])
 def test_an_interruption_lasts_until_data_flows(reason: str) -> None:
     """It is told once, shown meanwhile, and its end is told."""
@@ -185,7 +225,22 @@ def test_closed_streams_say_where_a_key_goes() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [None, [], "text", trade(1, "NaN"), trade(1, "a lot"), {**trade(1), "seq": None}, {**candle(1), "open": None}],
+    [
+        None,
+        [],
+        "text",
+        trade(1, "NaN"),
+        trade(1, "a lot"),
+        trade(1, "1E+999999999"),
+        {**trade(1), "seq": None},
+        {**trade(1), "seq": math.inf},
+        {**candle(1), "open": None},
+        {"channel": "orderbook", "symbol": "BTC-USDT", "bids": [], "asks": []},
+        {"type": "ack", "results": [1]},
+        {"type": "ack", "results": None},
+        {"type": "ack", "id": "market", "results": {"symbol": "BTC-USDT"}},
+        {"type": "ack", "results": [{"error": "no"}]},
+    ],
 )
 def test_what_cannot_be_read_is_refused(message: object) -> None:
     """Something else that answers at the address is told as that, not with a traceback."""
@@ -236,11 +291,20 @@ def test_the_change_is_since_midnight_until_a_day_ago_is_known() -> None:
     """Without a key it is that of the day in UTC."""
     state = watched()
     state.take(trade(1, "110"), NOW)
-    assert state.symbols["BTC-USDT"].change is None
+    one = state.symbols["BTC-USDT"]
+    assert one.change(NOW) is None
     state.take(candle(0, interval="1d"), NOW)
-    assert state.symbols["BTC-USDT"].change == (Decimal("0.1"), "today")
-    state.with_day_ago("BTC-USDT", "88")
-    assert state.symbols["BTC-USDT"].change == (Decimal("0.25"), "24h")
+    assert one.change(NOW) == (Decimal("0.1"), "today")
+    state.with_day_ago("BTC-USDT", "88", NOW)
+    assert one.change(NOW) == (Decimal("0.25"), "24h")
+    assert one.change(NOW + DAY_AGO_AGE_MAX) == (Decimal("0.1"), "today")
+
+
+@pytest.mark.parametrize("price", ["a lot", "NaN", "1E+999999999"])
+def test_a_price_of_a_day_ago_that_is_none_is_an_error(price: str) -> None:
+    """Of the one kind that whoever asks for it expects."""
+    with pytest.raises(ValueError, match=price.replace("+", r"\+")):
+        watched().with_day_ago("BTC-USDT", price, NOW)
 
 
 # The picture.
@@ -291,6 +355,30 @@ def test_the_picture_fits_the_terminal(width: int, height: int) -> None:
     assert max(map(len, text_of(state, width=width, height=height).splitlines())) <= width
 
 
+@pytest.mark.parametrize("width", [30, 40, 55, 56, 69, 70])
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_narrow_terminal_cuts_no_price(width: int, *, interrupted: bool) -> None:
+    """The number of the trade goes first, then size and missed trades; the state is cut before symbol and price."""
+    state = watched()
+    state.take(trade(1_795_397_647_889_185, "55543.41"), NOW)
+    if interrupted:
+        state.take(failure("MARKET_002"), NOW)
+    head, row = text_of(state, width=width).splitlines()[1:3]
+    assert row.split()[:2] == ["BTC-USDT", "55543.41"]
+    assert ("seq" in head.split(), "size" in head.split()) == (width >= 70, width >= 56)
+    assert interrupted or width < 40 or "live" in row
+
+
+@pytest.mark.parametrize("height", [3, 6, 10, 24])
+def test_symbols_that_have_no_line_are_counted(height: int) -> None:
+    """As many as there is room for, and how many more there are."""
+    state = watched(*(f"S{number}-USDT" for number in range(30)))
+    lines = text_of(state, height=height).splitlines()
+    listed = sum("-USDT" in line for line in lines)
+    assert f"… and {30 - listed} more" in lines
+    assert len(lines) <= max(height, 5)
+
+
 @pytest.mark.parametrize(("size", "drawn"), [("0", ""), ("8", "████████"), ("1", "█"), ("0.5", "▌"), ("1.25", "█▎")])
 def test_bars_are_in_proportion(size: str, drawn: str) -> None:
     """To an eighth of a sign."""
@@ -307,6 +395,91 @@ def test_a_candle_is_drawn_between_its_prices() -> None:
 
 
 # Lines.
+
+
+EVIL = "1\x1b]0;pwn\x07\n\x9b31m"
+
+
+def test_what_moves_a_cursor_is_replaced() -> None:
+    """In lines, in the picture, in notes and in refusals."""
+    state = watched()
+    state.lost(EVIL, NOW, NOW)
+    state.take({**trade(1), "volume": EVIL, "timestamp": EVIL}, NOW)
+    message = refusal({"message": EVIL})
+    for text in (line_of({**trade(1), "volume": EVIL}), message, str(UnknownSymbolError(EVIL)), *notes(state)):
+        assert text.isprintable(), text
+    assert not set(text_of(state)) & set("\x1b\x07\x9b")
+
+
+async def test_a_reader_that_stops_holds_nothing_up(tmp_path: Path) -> None:
+    """Only the write waits, and can be broken off; what is read afterwards comes whole and in order."""
+    out, into = os.pipe()
+    try:
+        content = b"".join(b"%d\n" % number for number in range(100_000))
+        writing = asyncio.create_task(_write(into, content))
+        read = b""
+        while len(read) < 10_000:
+            await asyncio.sleep(0)
+            if select.select([out], [], [], 0)[0]:
+                read += os.read(out, 10_000)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not writing.done()
+        while len(read) < len(content):
+            await asyncio.sleep(0)
+            if select.select([out], [], [], 0)[0]:
+                read += os.read(out, 65_536)
+        await writing
+        assert read == content
+        blocked = asyncio.create_task(_write(into, content))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        blocked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await blocked
+    finally:
+        os.close(out)
+        os.close(into)
+    with (tmp_path / "file").open("wb") as file:
+        await _write(file.fileno(), content)
+    assert (tmp_path / "file").read_bytes() == content
+
+
+def test_what_is_nested_too_deeply_is_no_message() -> None:
+    """As is what is no JSON."""
+    assert _decoded("[" * 100_000 + "]" * 100_000) is None
+    assert _decoded("{") is None
+
+
+# The command line.
+
+app = typer.Typer()
+app.command()(watch)
+
+
+def refused(*arguments: str) -> str:
+    """What a misuse is answered with."""
+    result = CliRunner().invoke(app, ["BTC-USDT", *arguments])
+    assert result.exit_code == 2, result.output
+    return " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("url", ["ws://user:hunter2@127.0.0.1", "ws://user:hun/ter2@[::1", "http://a:hunter2@b"])
+def test_a_password_in_an_address_is_not_echoed(url: str) -> None:
+    """It may be that of another server."""
+    said = refused("--url", url)
+    assert "//…@" in said
+    assert "ter2" not in said
+
+
+def test_a_key_in_the_env_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As settings do, and after the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ENTASIS_KEY", raising=False)
+    (tmp_path / ".env").write_text("ENTASIS_KEY=ek_file\n")
+    assert _key(None) == "ek_file"
+    monkeypatch.setenv("ENTASIS_KEY", "ek_environment")
+    assert _key(None) == "ek_environment"
 
 
 def test_each_kind_of_update_has_its_line() -> None:

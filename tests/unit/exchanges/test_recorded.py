@@ -312,7 +312,18 @@ async def test_the_finest_interval_is_played(tmp_path: Path) -> None:
         "2024-03-21T12:00:00Z,1,2,1,1,-5",
         "2024-03-21T12:00:00Z,1,1,2,1,5",
         "2024-03-21T12:00:00Z,0,2,0,1,5",
+        "2024-03-21T12:00:00Z,1,1E+999999999,1,1,5",
+        "2024-03-21T12:00:00Z,1,2,1E-18,1,5",
+        "2024-03-21T12:00:00Z,1,1234567890123456789,1,1,5",
+        "2024-03-21T12:00:00Z,1,2,0.1234567890123456789,1,5",
+        "2024-03-21T12:00:00Z,1,٢,1,1,5",
+        "2024-03-21T12:00:00Z,1, 2,1,1,5",
+        "0001-01-01T00:00:00+14:00,1,2,1,1,5",
+        "9999-12-31T23:59:00-14:00,1,2,1,1,5",
+        "9999-12-31T23:59:00Z,1,2,1,1,5",
+        f"2024-03-21T12:00:00Z,1,{'2' * 200_000},1,1,5",
     ],
+    ids=lambda row: row[:50],
 )
 def test_a_bad_row_is_named(tmp_path: Path, row: str) -> None:
     """A row that is no candle is an error that names file and line."""
@@ -323,13 +334,20 @@ def test_a_bad_row_is_named(tmp_path: Path, row: str) -> None:
 
 
 def test_rows_are_read_exactly_and_in_utc(tmp_path: Path) -> None:
-    """Numbers keep every digit, exponents are understood, and another zone's time becomes UTC."""
+    """Numbers keep every digit, and another zone's time becomes UTC."""
     file = tmp_path / "btcusdt-1m-2024.csv"
-    file.write_text(f"{HEADER}2024-03-21T21:00:00+09:00,0.1234567890123456789012345678901,2,1E-18,1,1E+3\n")
+    file.write_text(f"{HEADER}2024-03-21T21:00:00+09:00,0.123456789012345678,2,0.000000000000000001,1,{'9' * 18}\n")
     (one,) = read_candles(file)
     assert one.open_time == NOON
     assert one.open_time.utcoffset() == timedelta(0)
-    assert (one.open, one.low, one.volume) == (Decimal("0.1234567890123456789012345678901"), Decimal("1E-18"), 1000)
+    assert (one.open, one.low, one.volume) == (Decimal("0.123456789012345678"), Decimal("1E-18"), 10**18 - 1)
+
+
+def test_a_mark_of_the_encoding_is_no_part_of_a_name(tmp_path: Path) -> None:
+    """Spreadsheets write one at the beginning."""
+    file = tmp_path / "btcusdt-1m-2024.csv"
+    file.write_text(f"{HEADER}2024-03-21T12:00:00Z,1,2,1,1,5\n", encoding="utf-8-sig")
+    assert len(read_candles(file)) == 1
 
 
 @pytest.mark.parametrize("content", ["", "time,price\n1,2\n"])
