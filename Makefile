@@ -46,7 +46,7 @@ run: $(RUNTIME) ## Start everything: engine, WebSocket bridge and Envoy, on a si
 
 .PHONY: test
 test: $(DEV) ## Run all tests, two at a time (those that need a browser or real data say so where it is absent)
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-clients
 test-clients: $(DEV) ## Build the client programs in Python, TypeScript, Go and Java, and run them against an engine
