@@ -45,7 +45,7 @@ run: $(RUNTIME) ## Start everything: engine, WebSocket bridge and Envoy, on a si
 	@exec $(BIN)/entasis up
 
 .PHONY: test
-test: $(DEV) ## Run all tests, two at a time (those that need a browser or real data say so where it is absent)
+test: $(DEV) ## Run all tests, two files at a time (TEST_WORKERS=4 for more; those that need a browser or real data say so where it is absent)
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-clients
@@ -87,7 +87,7 @@ $(LINTER): scripts/lint/package-lock.json
 	@touch $@
 
 .PHONY: lint
-lint: $(DEV) ## Check style, types, import rules and the contract
+lint: $(DEV) ## Check style, types, import rules, the contract, the API documents and the generated pages
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports

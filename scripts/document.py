@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from google.rpc import code_pb2
+from pydantic import SecretStr
 
 from entasis.errors.v1 import error_reason_pb2
 from entasis_engine.errors import CATALOGUE, EntasisError, field_error, status_as_json
-from entasis_engine.settings import Settings
+from entasis_engine.settings import NOT_OURS, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -87,7 +88,7 @@ ADVICE: Mapping[str, Advice] = {
         "correct the fields that `field_violations` names.",
         NO,
         f"curl {AUTH} '{WEB}/market/history/BTC-USDT?interval=2h'",
-        field_error("interval", "must be one of 1m, 5m, 1h, 1d", ""),
+        field_error("interval", "must be one of 1m, 5m, 1h, 1d, not '2h'", ""),
     ),
     "REQUEST_002": Advice(
         "compare path and method with [rest.md](rest.md); a 405 has the methods of the path in `Allow`.",
@@ -274,12 +275,18 @@ def settings() -> str:
         choices = [str(choice) for choice in get_args(field.annotation) if isinstance(choice, str)]
         what = f"{field.description} One of {', '.join(choices)}." if choices else field.description
         rows.append(f"| `ENTASIS_{name.upper()}` | {_shown(field.default)} | {what} |")
+    others = ", ".join(f"`{name}`" for name in sorted(NOT_OURS))
+    rows += ["", f"Not settings of the engine, but read by its commands, clients and tests: {others}."]
     return "\n".join([*rows, ""])
 
 
 def _shown(default: Any) -> str:
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
     if default is None or default in {"", ()}:
         return "empty"
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
         return f"`{','.join(default)}`"
     return f"`{default}`"

@@ -361,10 +361,6 @@ def _handshake_headers() -> Schema:
                 "type": "string",
                 "description": "What browsers say of the page. A setting can restrict it; who sends none is not asked.",
             },
-            "X-Request-Id": {
-                "type": "string",
-                "description": "The client's name for the handshake, for the server's logs.",
-            },
         },
         "additionalProperties": True,
     }

@@ -66,12 +66,24 @@ SOCKET_PATH_BYTES_MAX = 107 if sys.platform == "linux" else 103
 OF_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF, errno.EIO}
 """What befalls standard output, in errors that name no file."""
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the database.")]
-Feed = Annotated[str | None, typer.Option(help="Source of market data: simulated, recorded or live.")]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the databases, models, sockets and logs.", show_default="ENTASIS_DATA_DIR, or entasis-data"
+    ),
+]
+Feed = Annotated[
+    str | None,
+    typer.Option(
+        help="Source of market data.", metavar="simulated|recorded|live", show_default="ENTASIS_FEED, or simulated"
+    ),
+]
 Symbols = Annotated[str | None, typer.Option(help="Instruments to serve, such as BTC-USDT,ETH-USDT.")]
 Frames = Annotated[list[Path] | None, typer.Option(help="Recorded frames, in order; repeat for several files.")]
 Candles = Annotated[list[Path] | None, typer.Option(help="Candle files (btcusdt-5m-….csv.gz); repeat for several.")]
-Speed = Annotated[float | None, typer.Option(help="Speed of the market; 0 plays a recording as fast as possible.")]
+Speed = Annotated[
+    float | None, typer.Option(help="Speed of a simulated or recorded market; 0 plays a recording as fast as possible.")
+]
 Engine = Annotated[
     str | None,
     typer.Option(
@@ -96,6 +108,8 @@ def up(
     Without options the market is simulated and needs no network. To play a recording:
 
     `entasis up --feed recorded --frames day1.gz --frames day2.gz --speed 10`
+
+    Of a real exchange: `entasis up --feed live --symbols BTC-USDT`
     """
     settings = _settings(**_of_feed(feed, symbols, frames, candles, speed), rest_port=port, data_dir=data_dir)
     _run(settings, partial(_up, settings))

@@ -18,6 +18,8 @@ from entasis_engine.addresses import AddressList
 JWT_SECRET_BYTES_MIN = 32
 """As long as the hash of HS256 (RFC 7518, section 3.2)."""
 KEY_VARIABLE = "ENTASIS_KEY"
+NOT_OURS = frozenset({KEY_VARIABLE, "ENTASIS_ADDRESS", "ENTASIS_CA_FILE", "ENTASIS_TEST_DATA"})
+"""Names of variables that commands, clients and tests read, and the engine does not."""
 """Where `entasis watch` finds an API key. No setting, since nothing that serves reads it."""
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+", re.IGNORECASE)
@@ -34,7 +36,9 @@ class Settings(BaseSettings):
     )
 
     # Where things are kept.
-    data_dir: Path = Field(Path("entasis-data"), description="Folder of the database; made where it is missing.")
+    data_dir: Path = Field(
+        Path("entasis-data"), description="Folder of databases, models, sockets and logs; made where it is missing."
+    )
     database_url: str = Field(
         "",
         repr=False,
@@ -342,5 +346,5 @@ class Settings(BaseSettings):
 def misspelt(given: Iterable[str]) -> dict[str, str]:
     """The names among `given` that look like settings and are none, each with the nearest one that there is."""
     known = {f"ENTASIS_{name.upper()}" for name in Settings.model_fields}
-    strange = {name.upper() for name in given if name.upper().startswith("ENTASIS_")} - known - {KEY_VARIABLE}
+    strange = {name.upper() for name in given if name.upper().startswith("ENTASIS_")} - known - NOT_OURS
     return {name: difflib.get_close_matches(name, known, n=1, cutoff=0)[0] for name in sorted(strange)}

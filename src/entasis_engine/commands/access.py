@@ -107,7 +107,8 @@ def list_accounts(as_json: Json = False, data_dir: DataDir = None) -> None:
 def close_account(
     name: Annotated[str, typer.Argument(help="The account, by its name.")], data_dir: DataDir = None
 ) -> None:
-    """Close an account: all its keys and tokens end at once. It cannot be opened again, nor its name be given anew.
+    """Close an account: all its keys and tokens end within five seconds. It cannot be opened again, nor its name be
+    given anew.
 
     Example: `entasis accounts close trading-desk`
     """
@@ -236,7 +237,7 @@ def rotate_key(
 
 @keys.command("revoke")
 def revoke_key(key_id: KeyId, data_dir: DataDir = None) -> None:
-    """End an API key at once, and every token that was issued for it. It cannot be undone.
+    """End an API key, within five seconds, and every token that was issued for it. It cannot be undone.
 
     Whoever finds a lost key may give its whole text: the id is taken out of it, and the rest is not repeated.
 

@@ -43,10 +43,10 @@ def backfill(
     files: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Candle files named SYMBOL-INTERVAL-….csv[.gz], such as btcusdt-1h-2024.csv.gz, with the columns "
+            help="Candle files named by symbol and interval, such as btcusdt-1h-2024.csv or .csv.gz, with the columns "
             "open_time, open, high, low, close and volume.",
             show_default=False,
-            metavar="[FILE]...",
+            metavar="FILE",
         ),
     ] = None,
     exchange: Annotated[

@@ -56,7 +56,7 @@ REFUSED_FOR_GOOD = {400, 401, 403, 404, 405, 426}
 
 
 def watch(
-    symbols: Annotated[list[str], typer.Argument(help="What to watch, such as BTC-USDT.", metavar="SYMBOL...")],
+    symbols: Annotated[list[str], typer.Argument(help="What to watch, such as BTC-USDT.", metavar="SYMBOL")],
     interval: Annotated[
         Literal["1m", "5m", "1h", "1d"] | None,
         typer.Option(help="Length of the candles.", show_default="1m; in lines and JSON no candles"),

@@ -1274,7 +1274,7 @@ type Model struct {
 	Timeframe string `protobuf:"bytes,1,opt,name=timeframe,proto3" json:"timeframe,omitempty"`
 	// Version.
 	Version string `protobuf:"bytes,2,opt,name=version,proto3" json:"version,omitempty"`
-	// Begin of the candles that it was trained on.
+	// Beginning of the candles that it was trained on.
 	TrainedFrom *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=trained_from,json=trainedFrom,proto3" json:"trained_from,omitempty"`
 	// It was trained on what was known until then.
 	TrainingCutoff *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=training_cutoff,json=trainingCutoff,proto3" json:"training_cutoff,omitempty"`

@@ -65,7 +65,8 @@ const (
 	// Metadata: `symbol`; where history is too short, `needed` and `given` hours.
 	// Example: a prediction is asked for an instrument that was listed an hour ago.
 	ErrorReason_AI_002 ErrorReason = 6
-	// Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400).
+	// Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400),
+	// or what is no handshake at /ws/market (400, 405, 426).
 	// A `google.rpc.BadRequest` beside it names each field at fault.
 	// Example: `GET /api/v1/market/history/BTC-USDT?interval=2h`.
 	ErrorReason_REQUEST_001 ErrorReason = 7
@@ -97,7 +98,8 @@ const (
 	// Metadata: `limit`.
 	// Example: the 1001st request within one minute.
 	ErrorReason_LIMIT_001 ErrorReason = 14
-	// Too many subscriptions, symbols or messages on one connection (RESOURCE_EXHAUSTED, 429).
+	// Too many subscriptions, symbols or messages on one connection, streams of one caller, or WebSockets of one address
+	// (RESOURCE_EXHAUSTED, 429).
 	// Metadata: `limit`.
 	// Example: the 513th subscription on one WebSocket where 512 are allowed.
 	ErrorReason_LIMIT_002 ErrorReason = 15
@@ -108,7 +110,8 @@ const (
 	// The service is down, draining or overloaded (UNAVAILABLE, 503). The call may be repeated later.
 	// Example: a call while the engine restarts.
 	ErrorReason_SERVER_002 ErrorReason = 17
-	// The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504).
+	// The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504), or the request itself did
+	// not arrive in time (408).
 	// Example: a disk that hangs.
 	ErrorReason_SERVER_003 ErrorReason = 18
 )

@@ -418,7 +418,8 @@ type GetHistoryResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The instrument, such as `BTC-USDT`.
 	Symbol string `protobuf:"bytes,1,opt,name=symbol,proto3" json:"symbol,omitempty"`
-	// The candles, oldest first. An interval without any known trade has no candle.
+	// The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+	// knows is left out.
 	Data []*Candle `protobuf:"bytes,2,rep,name=data,proto3" json:"data,omitempty"`
 	// Length of a candle: `1m`, `5m`, `1h` or `1d`.
 	Interval string `protobuf:"bytes,3,opt,name=interval,proto3" json:"interval,omitempty"`

@@ -764,7 +764,7 @@ export declare type Model = Message<"entasis.analysis.v1.Model"> & {
   version: string;
 
   /**
-   * Begin of the candles that it was trained on.
+   * Beginning of the candles that it was trained on.
    *
    * @generated from field: google.protobuf.Timestamp trained_from = 3;
    */

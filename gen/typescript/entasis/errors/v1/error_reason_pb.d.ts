@@ -101,7 +101,8 @@ export enum ErrorReason {
   AI_002 = 6,
 
   /**
-   * Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400).
+   * Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400),
+   * or what is no handshake at /ws/market (400, 405, 426).
    * A `google.rpc.BadRequest` beside it names each field at fault.
    * Example: `GET /api/v1/market/history/BTC-USDT?interval=2h`.
    *
@@ -178,7 +179,8 @@ export enum ErrorReason {
   LIMIT_001 = 14,
 
   /**
-   * Too many subscriptions, symbols or messages on one connection (RESOURCE_EXHAUSTED, 429).
+   * Too many subscriptions, symbols or messages on one connection, streams of one caller, or WebSockets of one address
+   * (RESOURCE_EXHAUSTED, 429).
    * Metadata: `limit`.
    * Example: the 513th subscription on one WebSocket where 512 are allowed.
    *
@@ -204,7 +206,8 @@ export enum ErrorReason {
   SERVER_002 = 17,
 
   /**
-   * The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504).
+   * The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504), or the request itself did
+   * not arrive in time (408).
    * Example: a disk that hangs.
    *
    * @generated from enum value: SERVER_003 = 18;

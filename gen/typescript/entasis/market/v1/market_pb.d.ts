@@ -232,7 +232,8 @@ export declare type GetHistoryResponse = Message<"entasis.market.v1.GetHistoryRe
   symbol: string;
 
   /**
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    *
    * @generated from field: repeated entasis.market.v1.Candle data = 2;
    */

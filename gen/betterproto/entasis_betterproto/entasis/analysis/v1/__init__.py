@@ -543,7 +543,7 @@ class Model(betterproto2.Message):
         3, betterproto2.TYPE_MESSAGE, unwrap=lambda: ___google__protobuf__.Timestamp, optional=True
     )
     """
-    Begin of the candles that it was trained on.
+    Beginning of the candles that it was trained on.
     """
 
     training_cutoff: "datetime.datetime | None" = betterproto2.field(

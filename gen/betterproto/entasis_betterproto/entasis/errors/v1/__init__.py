@@ -84,7 +84,8 @@ class ErrorReason(betterproto2.Enum):
 
     REQUEST_001 = 7
     """
-    Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400).
+    Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400),
+    or what is no handshake at /ws/market (400, 405, 426).
     A `google.rpc.BadRequest` beside it names each field at fault.
     Example: `GET /api/v1/market/history/BTC-USDT?interval=2h`.
     """
@@ -143,7 +144,8 @@ class ErrorReason(betterproto2.Enum):
 
     LIMIT_002 = 15
     """
-    Too many subscriptions, symbols or messages on one connection (RESOURCE_EXHAUSTED, 429).
+    Too many subscriptions, symbols or messages on one connection, streams of one caller, or WebSockets of one address
+    (RESOURCE_EXHAUSTED, 429).
     Metadata: `limit`.
     Example: the 513th subscription on one WebSocket where 512 are allowed.
     """
@@ -163,6 +165,7 @@ class ErrorReason(betterproto2.Enum):
 
     SERVER_003 = 18
     """
-    The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504).
+    The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504), or the request itself did
+    not arrive in time (408).
     Example: a disk that hangs.
     """

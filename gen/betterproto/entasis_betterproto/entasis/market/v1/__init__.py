@@ -208,7 +208,8 @@ class GetHistoryResponse(betterproto2.Message):
 
     data: "list[Candle]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
     """
-    The candles, oldest first. An interval without any known trade has no candle.
+    The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+    knows is left out.
     """
 
     interval: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)

@@ -169,7 +169,7 @@ private static final long serialVersionUID = 0L;
   private com.google.protobuf.Timestamp trainedFrom_;
   /**
    * <pre>
-   * Begin of the candles that it was trained on.
+   * Beginning of the candles that it was trained on.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -181,7 +181,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Begin of the candles that it was trained on.
+   * Beginning of the candles that it was trained on.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -193,7 +193,7 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * Begin of the candles that it was trained on.
+   * Beginning of the candles that it was trained on.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -1213,7 +1213,7 @@ private static final long serialVersionUID = 0L;
         com.google.protobuf.Timestamp, com.google.protobuf.Timestamp.Builder, com.google.protobuf.TimestampOrBuilder> trainedFromBuilder_;
     /**
      * <pre>
-     * Begin of the candles that it was trained on.
+     * Beginning of the candles that it was trained on.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -1224,7 +1224,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Begin of the candles that it was trained on.
+     * Beginning of the candles that it was trained on.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -1239,7 +1239,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Begin of the candles that it was trained on.
+     * Beginning of the candles that it was trained on.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -1259,7 +1259,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Begin of the candles that it was trained on.
+     * Beginning of the candles that it was trained on.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -1277,7 +1277,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Begin of the candles that it was trained on.
+     * Beginning of the candles that it was trained on.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -1302,7 +1302,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Begin of the candles that it was trained on.
+     * Beginning of the candles that it was trained on.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -1319,7 +1319,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Begin of the candles that it was trained on.
+     * Beginning of the candles that it was trained on.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -1331,7 +1331,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Begin of the candles that it was trained on.
+     * Beginning of the candles that it was trained on.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -1346,7 +1346,7 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Begin of the candles that it was trained on.
+     * Beginning of the candles that it was trained on.
      * </pre>
      *
      * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>

@@ -52,7 +52,7 @@ public interface ModelOrBuilder extends
 
   /**
    * <pre>
-   * Begin of the candles that it was trained on.
+   * Beginning of the candles that it was trained on.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -61,7 +61,7 @@ public interface ModelOrBuilder extends
   boolean hasTrainedFrom();
   /**
    * <pre>
-   * Begin of the candles that it was trained on.
+   * Beginning of the candles that it was trained on.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>
@@ -70,7 +70,7 @@ public interface ModelOrBuilder extends
   com.google.protobuf.Timestamp getTrainedFrom();
   /**
    * <pre>
-   * Begin of the candles that it was trained on.
+   * Beginning of the candles that it was trained on.
    * </pre>
    *
    * <code>.google.protobuf.Timestamp trained_from = 3 [json_name = "trainedFrom"];</code>

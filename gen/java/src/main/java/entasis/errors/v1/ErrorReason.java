@@ -109,7 +109,8 @@ public enum ErrorReason
   AI_002(6),
   /**
    * <pre>
-   * Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400).
+   * Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400),
+   * or what is no handshake at /ws/market (400, 405, 426).
    * A `google.rpc.BadRequest` beside it names each field at fault.
    * Example: `GET /api/v1/market/history/BTC-USDT?interval=2h`.
    * </pre>
@@ -195,7 +196,8 @@ public enum ErrorReason
   LIMIT_001(14),
   /**
    * <pre>
-   * Too many subscriptions, symbols or messages on one connection (RESOURCE_EXHAUSTED, 429).
+   * Too many subscriptions, symbols or messages on one connection, streams of one caller, or WebSockets of one address
+   * (RESOURCE_EXHAUSTED, 429).
    * Metadata: `limit`.
    * Example: the 513th subscription on one WebSocket where 512 are allowed.
    * </pre>
@@ -224,7 +226,8 @@ public enum ErrorReason
   SERVER_002(17),
   /**
    * <pre>
-   * The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504).
+   * The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504), or the request itself did
+   * not arrive in time (408).
    * Example: a disk that hangs.
    * </pre>
    *
@@ -334,7 +337,8 @@ public enum ErrorReason
   public static final int AI_002_VALUE = 6;
   /**
    * <pre>
-   * Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400).
+   * Malformed request: bad JSON, an unknown or repeated parameter, a field out of its range (INVALID_ARGUMENT, 400),
+   * or what is no handshake at /ws/market (400, 405, 426).
    * A `google.rpc.BadRequest` beside it names each field at fault.
    * Example: `GET /api/v1/market/history/BTC-USDT?interval=2h`.
    * </pre>
@@ -420,7 +424,8 @@ public enum ErrorReason
   public static final int LIMIT_001_VALUE = 14;
   /**
    * <pre>
-   * Too many subscriptions, symbols or messages on one connection (RESOURCE_EXHAUSTED, 429).
+   * Too many subscriptions, symbols or messages on one connection, streams of one caller, or WebSockets of one address
+   * (RESOURCE_EXHAUSTED, 429).
    * Metadata: `limit`.
    * Example: the 513th subscription on one WebSocket where 512 are allowed.
    * </pre>
@@ -449,7 +454,8 @@ public enum ErrorReason
   public static final int SERVER_002_VALUE = 17;
   /**
    * <pre>
-   * The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504).
+   * The call took longer than its deadline, or than the server allows (DEADLINE_EXCEEDED, 504), or the request itself did
+   * not arrive in time (408).
    * Example: a disk that hangs.
    * </pre>
    *

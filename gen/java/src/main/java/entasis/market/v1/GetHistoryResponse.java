@@ -108,7 +108,8 @@ private static final long serialVersionUID = 0L;
   private java.util.List<entasis.market.v1.Candle> data_;
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -119,7 +120,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -131,7 +133,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -142,7 +145,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -153,7 +157,8 @@ private static final long serialVersionUID = 0L;
   }
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -791,7 +796,8 @@ private static final long serialVersionUID = 0L;
 
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -805,7 +811,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -819,7 +826,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -833,7 +841,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -854,7 +863,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -872,7 +882,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -892,7 +903,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -913,7 +925,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -931,7 +944,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -949,7 +963,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -968,7 +983,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -985,7 +1001,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -1002,7 +1019,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -1013,7 +1031,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -1027,7 +1046,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -1042,7 +1062,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -1053,7 +1074,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -1065,7 +1087,8 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * The candles, oldest first. An interval without any known trade has no candle.
+     * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+     * knows is left out.
      * </pre>
      *
      * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>

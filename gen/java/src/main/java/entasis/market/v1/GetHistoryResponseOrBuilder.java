@@ -32,7 +32,8 @@ public interface GetHistoryResponseOrBuilder extends
 
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -41,7 +42,8 @@ public interface GetHistoryResponseOrBuilder extends
       getDataList();
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -49,7 +51,8 @@ public interface GetHistoryResponseOrBuilder extends
   entasis.market.v1.Candle getData(int index);
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -57,7 +60,8 @@ public interface GetHistoryResponseOrBuilder extends
   int getDataCount();
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
@@ -66,7 +70,8 @@ public interface GetHistoryResponseOrBuilder extends
       getDataOrBuilderList();
   /**
    * <pre>
-   * The candles, oldest first. An interval without any known trade has no candle.
+   * The candles, oldest first. A quiet interval of a connected exchange is a flat candle with volume 0; one that nobody
+   * knows is left out.
    * </pre>
    *
    * <code>repeated .entasis.market.v1.Candle data = 2 [json_name = "data"];</code>
