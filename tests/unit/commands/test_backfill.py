@@ -265,6 +265,7 @@ def test_it_can_be_broken_off_between_two_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
     """Ctrl-C takes effect while files are looked through, and what is kept is told."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background begins without it
     monkeypatch.setattr("entasis_engine.commands.backfill.BATCH_CANDLES", 2)
     read: list[int] = []
 
@@ -276,7 +277,10 @@ def test_it_can_be_broken_off_between_two_batches(
             yield list(batch)
 
     monkeypatch.setattr("entasis_engine.commands.backfill._batches", batches)
-    output = run(tmp_path, write(tmp_path, *map(line, range(20))), *arguments, code=130).output
+    try:
+        output = run(tmp_path, write(tmp_path, *map(line, range(20))), *arguments, code=130).output
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert read == [0, 1]
     assert ("Nothing was written." if arguments else "nothing of the others") in output
 
