@@ -227,25 +227,12 @@ local function names_in(text)
   return stop and after_space(text, stop) > #text and table.concat(names, ",") or nil
 end
 
-local GRPC_HEADERS = {["grpc-timeout"] = true, ["grpc-encoding"] = true, ["grpc-accept-encoding"] = true}
-
 function envoy_on_request(handle)
   local headers = handle:headers()
   -- local_reply_config can only compare strings, so the preference is worked out here.
   local accept_language = headers:get("accept-language")
   if accept_language then
     headers:replace("accept-language", language_of(accept_language))
-  end
-
-  -- Names that HTTP allows and gRPC does not, and names that gRPC keeps for itself: either would be an internal error.
-  local refused = {}
-  for name in pairs(headers) do
-    if string.find(name, "^[^:%w%-.]") or string.find(name, "[^%w%-.]", 2) or (string.find(name, "^grpc%-") and not GRPC_HEADERS[name]) then
-      refused[#refused + 1] = name
-    end
-  end
-  for _, name in ipairs(refused) do
-    headers:remove(name)
   end
 
   -- gRPC's own headers mean nothing in REST, and a malformed one would spoil other callers' calls, too: the engine's
