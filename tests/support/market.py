@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -116,6 +116,7 @@ class MemoryStore:
         self.going = asyncio.Event()
         self.going.set()
         self.saves = 0
+        self.on_saved: Callable[[], None] = lambda: None
 
     async def save(self, source: str, candles: Sequence[tuple[str, Interval, Candle]]) -> None:
         self.saves += 1
@@ -124,6 +125,7 @@ class MemoryStore:
             raise self.save_failures.pop(0)
         for symbol, interval, one in candles:
             self.rows.setdefault((source, symbol, interval, one.open_time), one)
+        self.on_saved()
 
     async def read(
         self, source: str, symbol: str, interval: Interval, start: datetime, end: datetime, limit: int

@@ -261,8 +261,9 @@ class CandleKeeper:
                 await self._sleep(delay_seconds)
                 delay_seconds = min(delay_seconds * 2, RETRY_SECONDS_MAX)
                 continue
-            # Not through the queue: a long history on a slow disk must not hold up what the feed gives.
-            for first in range(0, len(candles), BATCH_CANDLES_MAX):
+            # Not through the queue: a long history on a slow disk must not hold up what the feed gives. The newest come
+            # first: whoever reads meanwhile finds a history that is short, not one that seems to have ended days ago.
+            for first in reversed(range(0, len(candles), BATCH_CANDLES_MAX)):
                 await self._write([(symbol, interval, one) for one in candles[first : first + BATCH_CANDLES_MAX]])
             log.debug("candles.filled", symbol=symbol, interval=interval, start=str(start), candles=len(candles))
             return candles

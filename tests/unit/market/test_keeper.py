@@ -19,6 +19,7 @@ from entasis_engine.exchanges.feed import Candle, Interval
 from entasis_engine.market.candles import ClosedCandle
 from entasis_engine.market.keeper import (
     BACKFILL,
+    BATCH_CANDLES_MAX,
     EMPTY_ANSWERS_MAX,
     FILL_ATTEMPTS_MAX,
     RETRY_SECONDS_MAX,
@@ -286,6 +287,18 @@ async def test_only_what_is_missing_is_fetched(bench: Bench) -> None:
     ]
     assert {interval for _, interval, _, _ in bench.feed.asked} == set(Interval)
     assert len(bench.store.rows) == len(everything)
+
+
+async def test_history_that_is_being_filled_is_never_one_that_ended_long_ago(bench: Bench) -> None:
+    """What can be read while a long history is written is its newest part, so that nobody takes the market for dead."""
+    bench.feed.clock.now = NOON + timedelta(seconds=5)
+    everything = [candle(NOON - number * MINUTE, 1) for number in range(3 * BATCH_CANDLES_MAX + 7, 0, -1)]
+    bench.feed.history["BTC-USDT", Interval.MINUTE] = everything
+    readable: list[list[int]] = []
+    bench.store.on_saved = lambda: readable.append(_minutes(bench.store))
+    await bench.keeper.fill_history("BTC-USDT")
+    written = [7 + full * BATCH_CANDLES_MAX for full in range(4)]
+    assert readable == [list(range(-count, 0)) for count in written]
 
 
 async def test_the_last_day_of_minutes_is_handed_out_in_order(bench: Bench) -> None:
