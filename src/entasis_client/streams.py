@@ -213,8 +213,8 @@ class _Closes:
 
 
 class CandleTracker:
-    """Each candle as it stands, and its close once; and which closes to look up: after a lost connection, and where the
-    candles of one that stands leave some out, since the engine heard nothing of the exchange or the reader was slow.
+    """Each candle as it stands, and its close once; and which closes to look up: after a lost connection, where numbers
+    jump since the reader was slow, and where candles are left out since the engine heard nothing of the exchange.
     """
 
     def __init__(self, symbols: Sequence[str], interval: str) -> None:
@@ -236,8 +236,11 @@ class CandleTracker:
         for interruption in message.interruptions:
             yield taken(FeedInterruption, interruption)
         for encoded in message.updates:
-            if self._numbers.advance(encoded.symbol, encoded.seq) is None:
+            before = self._numbers.advance(encoded.symbol, encoded.seq)
+            if before is None:
                 continue
+            if before and encoded.seq != before + 1:
+                self._to_fill.add(encoded.symbol)  # a close may be among what was skipped
             update = taken(CandleUpdate, encoded)
             open_time = update.candle.timestamp
             closes = self._closes.setdefault(update.symbol, _Closes(open_time))

@@ -51,7 +51,9 @@ class _State:
     def __init__(self, instrument: Instrument, first_seq: int) -> None:
         self.instrument = instrument
         self.last: Trade | None = None
-        self.price_seq = self.book_seq = self.candle_seq = first_seq
+        self.price_seq = self.book_seq = first_seq
+        self.candle_seqs = dict.fromkeys(Interval, first_seq)
+        """Of the last change, read or not: so whoever comes back sees whether there was one."""
         self.book = OrderBook()
         self.minute = MinuteFolder()
         self.longer = {interval: Aggregate(interval) for interval in LONGER}
@@ -151,8 +153,7 @@ class Hub:
         """
         state = self._states[symbol]
         closed = self.fill(symbol, candle) if interval is Interval.MINUTE else []
-        if readers := state.candle_readers.get(interval):
-            _put_all(readers, *_encoded_candle(state, interval, candle, closed=True))
+        self._candle(state, interval, candle, closed=True)
         return closed
 
     def fill(self, symbol: str, minute: Candle) -> list[ClosedCandle]:
@@ -284,10 +285,10 @@ class Hub:
         state.recent.append((state.price_seq, encoded))
         for mailbox in state.price_readers:
             mailbox.put(state.instrument.symbol, encoded)
-        for interval, readers in state.candle_readers.items():
-            candle = state.candle_in_progress(interval) if readers else None
-            if candle is not None:
-                _put_all(readers, *_encoded_candle(state, interval, candle, closed=False))
+        for interval in Interval:
+            # What nobody reads is only counted.
+            read = bool(state.candle_readers.get(interval))
+            self._candle(state, interval, state.candle_in_progress(interval) if read else None, closed=False)
         return closed
 
     def _book(self, state: _State, change: BookSnapshot | BookDelta) -> None:
@@ -316,13 +317,18 @@ class Hub:
                 closed += [longer for longer in (before, after) if longer is not None]
         return self._publish_closed(state, closed)
 
-    @staticmethod
-    def _publish_closed(state: _State, closed: Sequence[Closed]) -> list[ClosedCandle]:
+    def _publish_closed(self, state: _State, closed: Sequence[Closed]) -> list[ClosedCandle]:
         for one in closed:
-            readers = state.candle_readers.get(one.interval)
-            if readers and one.complete:
-                _put_all(readers, *_encoded_candle(state, one.interval, one.candle, closed=True))
+            if one.complete:
+                self._candle(state, one.interval, one.candle, closed=True)
         return [ClosedCandle(state.instrument.symbol, one.interval, one.candle, one.complete) for one in closed]
+
+    @staticmethod
+    def _candle(state: _State, interval: Interval, candle: Candle | None, *, closed: bool) -> None:
+        state.candle_seqs[interval] += 1
+        readers = state.candle_readers.get(interval)
+        if readers and candle is not None:
+            _put_all(readers, *_encoded_candle(state, interval, candle, closed=closed))
 
     def _encoded_book(self, state: _State, depth: int) -> bytes:
         encoded = state.encoded_books.get(depth)
@@ -384,8 +390,8 @@ def _updates_after(recent: Sequence[tuple[int, bytes]], seq: int | None) -> list
 
 
 def _encoded_candle(state: _State, interval: Interval, candle: Candle, *, closed: bool) -> tuple[Hashable, bytes]:
-    state.candle_seq += 1
-    update = wire.candle_update(state.instrument, interval, candle, closed=closed, seq=state.candle_seq)
+    seq = state.candle_seqs[interval]
+    update = wire.candle_update(state.instrument, interval, candle, closed=closed, seq=seq)
     key = (state.instrument.symbol, candle.open_time)
     return key, pb.StreamCandlesResponse(updates=[update]).SerializeToString()
 

@@ -271,16 +271,14 @@ class Upstreams:
         """Everything that one response brings, then one round to the clients."""
         if isinstance(response, market_pb2.StreamPricesResponse):
             for update in response.updates:
-                if topic.seq is None or update.seq > topic.seq:
-                    topic.append(update.seq, protocol.price(update))
-                elif update.seq == topic.seq:
-                    topic.restore(protocol.price(update))
+                if topic.seq is None or update.seq >= topic.seq:
+                    _append(topic, update.seq, protocol.price(update))
         elif isinstance(response, market_pb2.StreamOrderBooksResponse):
             for book in response.books:
                 topic.append(book.seq, protocol.book(book, topic.stream.depth))
         elif isinstance(response, market_pb2.StreamCandlesResponse):
             for candle in response.updates:
-                topic.append(candle.seq, protocol.candle(candle))
+                _append(topic, candle.seq, protocol.candle(candle))
         else:
             _take_positions(topic, response)
             self._fanout.publish(topic)
@@ -355,6 +353,13 @@ def _retry_told(error: grpc.aio.AioRpcError) -> float:
     if not any(detail.Unpack(retry) for detail in status.details):
         return 0.0
     return max(0.0, float(retry.retry_delay.ToMilliseconds()) / 1000)
+
+
+def _append(topic: Topic, seq: int, payload: bytes) -> None:
+    if seq == topic.seq:  # what a stream that was opened again begins with, where nothing has changed meanwhile
+        topic.restore(payload)
+    else:
+        topic.append(seq, payload)
 
 
 def _take_positions(topic: Topic, response: portfolio_pb2.StreamPositionsResponse) -> None:

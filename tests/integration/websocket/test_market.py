@@ -391,6 +391,22 @@ async def test_an_engine_that_is_down_when_a_stream_is_first_wanted(world: World
     assert (await client.receive())["seq"] == 101
 
 
+async def test_a_candle_that_did_not_change_while_the_engine_could_not_be_reached(world: World) -> None:
+    """Who has it gets it no second time; who came meanwhile gets it; the next change goes to both."""
+    world.engine.candle()
+    client, newcomer = await world.client(), await world.client()
+    await client.send(action="subscribe", channel="candles", symbol="BTC-USDT", interval="1m")
+    assert (await client.receive())["seq"] == 101
+    await world.engine.stop()
+    assert reason(await client.receive()) == "SERVER_002"
+    await newcomer.send(action="subscribe", channel="candles", symbol="BTC-USDT", interval="1m")
+    assert reason(await newcomer.receive()) == "SERVER_002"
+    await world.engine.start()
+    assert (await newcomer.receive())["seq"] == 101
+    world.engine.candle()
+    assert (await client.receive())["seq"] == (await newcomer.receive())["seq"] == 102
+
+
 async def test_an_engine_that_hangs(make_world: MakeWorld) -> None:
     """A subscribe is answered within bounds even though the engine accepts the stream and says nothing."""
     world: World = await make_world(Limits(answer_seconds=0.2))

@@ -352,6 +352,20 @@ async def test_candles_that_follow_each_other_ask_for_nothing() -> None:
     assert channel.of("GetHistory") == []
 
 
+@pytest.mark.parametrize("next_closes_first", [False, True])
+async def test_one_close_that_a_slow_reader_missed_is_looked_up(next_closes_first: bool) -> None:
+    """Where numbers jump a single close may be what was skipped, even if a candle of each minute was told."""
+    channel, time = Channel(), Time()
+    later = [(5, 2, True), (6, 3, False)] if next_closes_first else [(5, 2, False)]
+    channel.put("StreamCandles", [candles((1, 0, False), (2, 0, True), (3, 1, False), *later)])
+    channel.put("GetHistory", market.GetHistoryResponse(data=[candle(1)]))
+    events = await told(client(channel, time).stream_candles(BTC), 4 + len(later))
+    assert sorted(minute for minute, closed, _ in events if closed) == ([0, 1, 2] if next_closes_first else [0, 1])
+    assert (1, True, 0) in events
+    (asked,) = channel.of("GetHistory")
+    assert (asked.request.start, asked.request.end) == (NOW + MINUTE, NOW + 2 * MINUTE)
+
+
 async def test_what_the_history_lacks_is_asked_for_before_a_second_loss_is_filled() -> None:
     """A loss on the heels of another one asks for what the first one lacked, tells it, and then for its own."""
     channel, time = Channel(), Time()

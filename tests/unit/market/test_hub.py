@@ -6,6 +6,7 @@ import asyncio
 import gc
 import weakref
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from decimal import Decimal
 from typing import TypeVar
@@ -613,14 +614,34 @@ def test_a_slow_candle_reader_gets_the_newest_state_of_each_candle() -> None:
     assert len(updates) < 20
 
 
-def test_candle_numbers_grow(bench: Bench) -> None:
-    """The numbers of a candle stream grow with each update."""
+def test_candle_numbers_are_of_one_interval_and_leave_nothing_out(bench: Bench) -> None:
+    """Each change of a candle has the next number, whoever reads other intervals, and whenever they come and go."""
     bench.apply(Connected("BTC-USDT", NOON), trade("1", NOON))
+    seqs: list[int] = []
     with bench.hub.read_candles(["BTC-USDT"], Interval.MINUTE) as mailbox:
         for second in range(90):
-            bench.apply(trade(Decimal(second + 1), NOON + second * SECOND))  # type: ignore[arg-type]
-        seqs = [one.seq for one in _taken(mailbox, pb.StreamCandlesResponse).updates]
-    assert seqs == sorted(set(seqs))
+            with ExitStack() as others:
+                for interval in (Interval.MINUTE, Interval.HOUR):
+                    others.enter_context(bench.hub.read_candles(["BTC-USDT"], interval))
+                bench.apply(trade(Decimal(second + 1), NOON + second * SECOND))  # type: ignore[arg-type]
+        bench.hub.closed_late("BTC-USDT", Interval.MINUTE, candle(NOON - MINUTE, 7))
+        seqs += [one.seq for one in _taken(mailbox, pb.StreamCandlesResponse).updates]
+    assert seqs == list(range(seqs[0], seqs[0] + 1 + 90 + 1 + 1))  # the first, the trades, a close, a late close
+
+
+def test_a_candle_that_nobody_watched_has_another_number_when_it_has_changed(bench: Bench) -> None:
+    """Who comes back to a candle sees by its number whether it has changed, and how often."""
+    bench.apply(Connected("BTC-USDT", NOON), trade("1", NOON))
+
+    def number() -> int:
+        with bench.hub.read_candles(["BTC-USDT"], Interval.MINUTE) as mailbox:
+            (update,) = _taken(mailbox, pb.StreamCandlesResponse).updates
+        return update.seq
+
+    first = number()
+    assert number() == first
+    bench.apply(trade("2", NOON + SECOND), trade("3", NOON + 2 * SECOND))
+    assert number() == first + 2
 
 
 @pytest.mark.parametrize("interval", [Interval.MINUTE, Interval.HOUR])

@@ -1415,7 +1415,9 @@ type CandleUpdate struct {
 	Candle *Candle `protobuf:"bytes,3,opt,name=candle,proto3" json:"candle,omitempty"`
 	// True once the interval is over: the candle will not change any more, and `GetHistory` has it.
 	Closed bool `protobuf:"varint,4,opt,name=closed,proto3" json:"closed,omitempty"`
-	// Number of the change in this symbol's candle stream, growing; it never goes back, not even over a restart.
+	// Number of the change in the stream of this symbol and interval: the next change has the next number, unless the
+	// reader was too slow; the candle in progress that a stream begins with has that of the last change. It never goes
+	// back, not even over a restart.
 	Seq           uint64 `protobuf:"varint,5,opt,name=seq,proto3" json:"seq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -112,7 +112,9 @@ class CandleUpdate(betterproto2.Message):
 
     seq: "int" = betterproto2.field(5, betterproto2.TYPE_UINT64)
     """
-    Number of the change in this symbol's candle stream, growing; it never goes back, not even over a restart.
+    Number of the change in the stream of this symbol and interval: the next change has the next number, unless the
+    reader was too slow; the candle in progress that a stream begins with has that of the last change. It never goes
+    back, not even over a restart.
     """
 
 

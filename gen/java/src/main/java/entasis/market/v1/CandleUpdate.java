@@ -206,7 +206,9 @@ private static final long serialVersionUID = 0L;
   private long seq_ = 0L;
   /**
    * <pre>
-   * Number of the change in this symbol's candle stream, growing; it never goes back, not even over a restart.
+   * Number of the change in the stream of this symbol and interval: the next change has the next number, unless the
+   * reader was too slow; the candle in progress that a stream begins with has that of the last change. It never goes
+   * back, not even over a restart.
    * </pre>
    *
    * <code>uint64 seq = 5 [json_name = "seq"];</code>
@@ -1024,7 +1026,9 @@ private static final long serialVersionUID = 0L;
     private long seq_ ;
     /**
      * <pre>
-     * Number of the change in this symbol's candle stream, growing; it never goes back, not even over a restart.
+     * Number of the change in the stream of this symbol and interval: the next change has the next number, unless the
+     * reader was too slow; the candle in progress that a stream begins with has that of the last change. It never goes
+     * back, not even over a restart.
      * </pre>
      *
      * <code>uint64 seq = 5 [json_name = "seq"];</code>
@@ -1036,7 +1040,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Number of the change in this symbol's candle stream, growing; it never goes back, not even over a restart.
+     * Number of the change in the stream of this symbol and interval: the next change has the next number, unless the
+     * reader was too slow; the candle in progress that a stream begins with has that of the last change. It never goes
+     * back, not even over a restart.
      * </pre>
      *
      * <code>uint64 seq = 5 [json_name = "seq"];</code>
@@ -1052,7 +1058,9 @@ private static final long serialVersionUID = 0L;
     }
     /**
      * <pre>
-     * Number of the change in this symbol's candle stream, growing; it never goes back, not even over a restart.
+     * Number of the change in the stream of this symbol and interval: the next change has the next number, unless the
+     * reader was too slow; the candle in progress that a stream begins with has that of the last change. It never goes
+     * back, not even over a restart.
      * </pre>
      *
      * <code>uint64 seq = 5 [json_name = "seq"];</code>
