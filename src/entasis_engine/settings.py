@@ -119,7 +119,8 @@ class Settings(BaseSettings):
     # Who may call what.
     demo_account: bool = Field(True, description="Make an account `demo` with a key on the first `entasis up`.")
     market_streams_public: bool = Field(
-        True, description="Serve market streams and WebSockets to callers without credentials, too."
+        True,
+        description="Serve market streams, WebSockets and the list of instruments to callers without credentials, too.",
     )
     allowed_addresses: Annotated[tuple[str, ...], NoDecode] = Field(
         (),

@@ -13,11 +13,9 @@ import { arrow, Prices } from "./prices.js";
 import { onFrame } from "./schedule.js";
 import { Socket } from "./socket.js";
 
-/** What is looked for without a key, which the list of instruments needs; the engine says which of them it has. */
-const USUAL = ["BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT", "ETH-BTC"];
 const KEY = "entasis.key";
 const HISTORY_CANDLES = 500;
-const HISTORY_RETRY_SECONDS = 10;
+const RETRY_SECONDS = 10;
 
 const api = new Api();
 const socket = new Socket({ changed: connectionChanged, refused: keyRefused });
@@ -40,6 +38,7 @@ let scopes = [];
 const silent = new Set();
 let anyData = false;
 let historyTimer = 0;
+let listTimer = 0;
 /** Ends the subscriptions of the chosen instrument. @type {(() => void)[]} */
 let chosen = [];
 /** @type {Map<string, (() => void)[]>} */
@@ -164,7 +163,7 @@ async function loadHistory() {
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (one !== symbol || length !== interval) return;
-    const again = error.retrySeconds ?? HISTORY_RETRY_SECONDS;
+    const again = error.retrySeconds ?? RETRY_SECONDS;
     chart.note(t("retry", { message: sentence(error.message), n: again }));
     historyTimer = setTimeout(loadHistory, again * 1000);
   }
@@ -224,19 +223,25 @@ function useKey(key) {
   analysis.again();
   drawKey();
   if (symbol) void loadHistory();
-  if (key) void listInstruments();
+  void listInstruments();
 }
 
+/** Whatever the engine lists, which it may tell without a key. */
 async function listInstruments() {
+  clearTimeout(listTimer);
+  const { key } = api;
   try {
     const { instruments } = await api.get("/market/instruments");
+    if (key !== api.key) return;
     follow(instruments.map((/** @type {any} */ one) => one.symbol));
     order.list(instruments);
     order.choose(symbol);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    announce(error.message);
-    if (error.unknown && api.key) setTimeout(listInstruments, 5000);
+    if (key !== api.key) return;
+    if (key) announce(error.message);
+    const again = error.retrySeconds ?? RETRY_SECONDS;
+    if (error.unknown || error.status === 429) listTimer = setTimeout(listInstruments, again * 1000);
   }
 }
 
@@ -319,7 +324,6 @@ byId("forget").addEventListener("click", () => {
 });
 
 speak();
-follow(USUAL);
 const kept = sessionStorage.getItem(KEY) ?? "";
 useKey(kept);
 if (kept) void checkKey(kept, false);

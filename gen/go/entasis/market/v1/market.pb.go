@@ -1594,7 +1594,7 @@ const file_entasis_market_v1_market_proto_rawDesc = "" +
 	"\binterval\x18\x02 \x01(\tR\binterval\x121\n" +
 	"\x06candle\x18\x03 \x01(\v2\x19.entasis.market.v1.CandleR\x06candle\x12\x16\n" +
 	"\x06closed\x18\x04 \x01(\bR\x06closed\x12\x10\n" +
-	"\x03seq\x18\x05 \x01(\x04R\x03seq2\xcd\v\n" +
+	"\x03seq\x18\x05 \x01(\x04R\x03seq2\xcf\v\n" +
 	"\rMarketService\x12\xa8\x01\n" +
 	"\bGetPrice\x12\".entasis.market.v1.GetPriceRequest\x1a#.entasis.market.v1.GetPriceResponse\"S\x8a\xce\x18\r\n" +
 	"\vmarket:read\x82\xd3\xe4\x93\x02<Z\x1b\x12\x19/v1/market/price/{symbol}\x12\x1d/api/v1/market/price/{symbol}\x12\x9e\x01\n" +
@@ -1605,9 +1605,9 @@ const file_entasis_market_v1_market_proto_rawDesc = "" +
 	"GetHistory\x12$.entasis.market.v1.GetHistoryRequest\x1a%.entasis.market.v1.GetHistoryResponse\"W\x8a\xce\x18\r\n" +
 	"\vmarket:read\x82\xd3\xe4\x93\x02@Z\x1d\x12\x1b/v1/market/history/{symbol}\x12\x1f/api/v1/market/history/{symbol}\x12\xbc\x01\n" +
 	"\fGetOrderBook\x12&.entasis.market.v1.GetOrderBookRequest\x1a'.entasis.market.v1.GetOrderBookResponse\"[\x8a\xce\x18\r\n" +
-	"\vmarket:read\x82\xd3\xe4\x93\x02DZ\x1f\x12\x1d/v1/market/orderbook/{symbol}\x12!/api/v1/market/orderbook/{symbol}\x12\xb7\x01\n" +
-	"\x0fListInstruments\x12).entasis.market.v1.ListInstrumentsRequest\x1a*.entasis.market.v1.ListInstrumentsResponse\"M\x8a\xce\x18\r\n" +
-	"\vmarket:read\x82\xd3\xe4\x93\x026Z\x18\x12\x16/v1/market/instruments\x12\x1a/api/v1/market/instruments\x12\xb6\x01\n" +
+	"\vmarket:read\x82\xd3\xe4\x93\x02DZ\x1f\x12\x1d/v1/market/orderbook/{symbol}\x12!/api/v1/market/orderbook/{symbol}\x12\xb9\x01\n" +
+	"\x0fListInstruments\x12).entasis.market.v1.ListInstrumentsRequest\x1a*.entasis.market.v1.ListInstrumentsResponse\"O\x8a\xce\x18\x0f\n" +
+	"\vmarket:read\x10\x01\x82\xd3\xe4\x93\x026Z\x18\x12\x16/v1/market/instruments\x12\x1a/api/v1/market/instruments\x12\xb6\x01\n" +
 	"\fStreamPrices\x12&.entasis.market.v1.StreamPricesRequest\x1a'.entasis.market.v1.StreamPricesResponse\"S\x8a\xce\x18\x0f\n" +
 	"\vmarket:read\x10\x01\x82\xd3\xe4\x93\x02:Z\x1a\x12\x18/v1/market/prices:stream\x12\x1c/api/v1/market/prices:stream0\x01\x12\xca\x01\n" +
 	"\x10StreamOrderBooks\x12*.entasis.market.v1.StreamOrderBooksRequest\x1a+.entasis.market.v1.StreamOrderBooksResponse\"[\x8a\xce\x18\x0f\n" +

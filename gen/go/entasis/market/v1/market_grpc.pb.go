@@ -59,7 +59,8 @@ type MarketServiceClient interface {
 	// Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (feed down or stale, or no book yet),
 	// REQUEST_001 (depth).
 	GetOrderBook(ctx context.Context, in *GetOrderBookRequest, opts ...grpc.CallOption) (*GetOrderBookResponse, error)
-	// ListInstruments returns every listed instrument with its steps and limits, by symbol.
+	// ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+	// credentials may be listed without them.
 	ListInstruments(ctx context.Context, in *ListInstrumentsRequest, opts ...grpc.CallOption) (*ListInstrumentsResponse, error)
 	// StreamPrices sends a snapshot (the last trade of each symbol) and then every trade, in batches.
 	// A reader that falls more than 1024 updates behind gets the newest of each symbol instead; `seq` shows the gap.
@@ -221,7 +222,8 @@ type MarketServiceServer interface {
 	// Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (feed down or stale, or no book yet),
 	// REQUEST_001 (depth).
 	GetOrderBook(context.Context, *GetOrderBookRequest) (*GetOrderBookResponse, error)
-	// ListInstruments returns every listed instrument with its steps and limits, by symbol.
+	// ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+	// credentials may be listed without them.
 	ListInstruments(context.Context, *ListInstrumentsRequest) (*ListInstrumentsResponse, error)
 	// StreamPrices sends a snapshot (the last trade of each symbol) and then every trade, in batches.
 	// A reader that falls more than 1024 updates behind gets the newest of each symbol instead; `seq` shows the gap.

@@ -128,7 +128,8 @@ class MarketServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListInstruments(self, request, context):
-        """ListInstruments returns every listed instrument with its steps and limits, by symbol.
+        """ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+        credentials may be listed without them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,7 +61,9 @@ class MarketServiceStub:
     REQUEST_001 (depth).
     """
     ListInstruments: grpc.UnaryUnaryMultiCallable[market_pb2.ListInstrumentsRequest, market_pb2.ListInstrumentsResponse]
-    """ListInstruments returns every listed instrument with its steps and limits, by symbol."""
+    """ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+    credentials may be listed without them.
+    """
     StreamPrices: grpc.UnaryStreamMultiCallable[market_pb2.StreamPricesRequest, market_pb2.StreamPricesResponse]
     """StreamPrices sends a snapshot (the last trade of each symbol) and then every trade, in batches.
     A reader that falls more than 1024 updates behind gets the newest of each symbol instead; `seq` shows the gap.
@@ -114,7 +116,9 @@ class MarketServiceAsyncStub(MarketServiceStub):
     REQUEST_001 (depth).
     """
     ListInstruments: aio.UnaryUnaryMultiCallable[market_pb2.ListInstrumentsRequest, market_pb2.ListInstrumentsResponse]  # type: ignore[assignment]
-    """ListInstruments returns every listed instrument with its steps and limits, by symbol."""
+    """ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+    credentials may be listed without them.
+    """
     StreamPrices: aio.UnaryStreamMultiCallable[market_pb2.StreamPricesRequest, market_pb2.StreamPricesResponse]  # type: ignore[assignment]
     """StreamPrices sends a snapshot (the last trade of each symbol) and then every trade, in batches.
     A reader that falls more than 1024 updates behind gets the newest of each symbol instead; `seq` shows the gap.
@@ -194,7 +198,9 @@ class MarketServiceServicer(metaclass=abc_1.ABCMeta):
         request: market_pb2.ListInstrumentsRequest,
         context: _ServicerContext,
     ) -> typing.Union[market_pb2.ListInstrumentsResponse, abc.Awaitable[market_pb2.ListInstrumentsResponse]]:
-        """ListInstruments returns every listed instrument with its steps and limits, by symbol."""
+        """ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+        credentials may be listed without them.
+        """
 
     @abc_1.abstractmethod
     def StreamPrices(

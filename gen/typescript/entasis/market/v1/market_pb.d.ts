@@ -865,7 +865,8 @@ export declare const MarketService: GenService<{
     output: typeof GetOrderBookResponseSchema;
   },
   /**
-   * ListInstruments returns every listed instrument with its steps and limits, by symbol.
+   * ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+   * credentials may be listed without them.
    *
    * @generated from rpc entasis.market.v1.MarketService.ListInstruments
    */

@@ -711,7 +711,8 @@ class MarketServiceStub:
 
     def list_instruments(self, message: "ListInstrumentsRequest | None" = None) -> "ListInstrumentsResponse":
         """
-        ListInstruments returns every listed instrument with its steps and limits, by symbol.
+        ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+        credentials may be listed without them.
         """
 
         if message is None:

@@ -383,7 +383,8 @@ public final class MarketServiceGrpc {
 
     /**
      * <pre>
-     * ListInstruments returns every listed instrument with its steps and limits, by symbol.
+     * ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+     * credentials may be listed without them.
      * </pre>
      */
     default void listInstruments(entasis.market.v1.ListInstrumentsRequest request,
@@ -519,7 +520,8 @@ public final class MarketServiceGrpc {
 
     /**
      * <pre>
-     * ListInstruments returns every listed instrument with its steps and limits, by symbol.
+     * ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+     * credentials may be listed without them.
      * </pre>
      */
     public void listInstruments(entasis.market.v1.ListInstrumentsRequest request,
@@ -638,7 +640,8 @@ public final class MarketServiceGrpc {
 
     /**
      * <pre>
-     * ListInstruments returns every listed instrument with its steps and limits, by symbol.
+     * ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+     * credentials may be listed without them.
      * </pre>
      */
     public entasis.market.v1.ListInstrumentsResponse listInstruments(entasis.market.v1.ListInstrumentsRequest request) throws io.grpc.StatusException {
@@ -759,7 +762,8 @@ public final class MarketServiceGrpc {
 
     /**
      * <pre>
-     * ListInstruments returns every listed instrument with its steps and limits, by symbol.
+     * ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+     * credentials may be listed without them.
      * </pre>
      */
     public entasis.market.v1.ListInstrumentsResponse listInstruments(entasis.market.v1.ListInstrumentsRequest request) {
@@ -881,7 +885,8 @@ public final class MarketServiceGrpc {
 
     /**
      * <pre>
-     * ListInstruments returns every listed instrument with its steps and limits, by symbol.
+     * ListInstruments returns every listed instrument with its steps and limits, by symbol: what may be streamed without
+     * credentials may be listed without them.
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<entasis.market.v1.ListInstrumentsResponse> listInstruments(
