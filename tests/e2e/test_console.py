@@ -68,7 +68,7 @@ def until_changed(page: Page, selector: str) -> None:
 
 
 def test_prices_and_the_book_move_without_a_key(up: Running, browser: Browser) -> None:
-    """Public streams need no key; what needs one says so where it would stand, and what is not listed is left out."""
+    """What is public needs no key: all that is listed is shown; what needs one says so where it would stand."""
     with watched(browser, up.web, viewport=DESKTOP, locale="en-US") as page:
         page.goto(up.web + "/")
         page.wait_for_selector('#connection[data-state="connected"]')
@@ -80,6 +80,26 @@ def test_prices_and_the_book_move_without_a_key(up: Running, browser: Browser) -
         assert "need an API key" in page.inner_text("#forecast")
         page.get_by_role("button", name="ETH-USDT").press("Enter")
         assert page.inner_text("#chart-title") == "ETH-USDT"
+
+
+def test_an_engine_that_shows_nothing_without_a_key_says_so(up: Running, browser: Browser) -> None:
+    """Where the instruments may not be listed, their place says what is needed, in both languages, until there is a key."""
+    with watched(browser, up.web, REFUSED, viewport=DESKTOP, locale="ko-KR") as page:
+
+        def refuse_without_a_key(route: Route) -> None:
+            if "x-api-key" in route.request.headers:
+                route.continue_()
+            else:
+                route.fulfill(status=401, json={"message": "-"})
+
+        page.route("**/market/instruments", refuse_without_a_key)
+        page.goto(up.web + "/")
+        until(page, "document.querySelector('#prices-empty').textContent.includes('API 키 없이는')")
+        page.select_option("#language", "en")
+        assert "without an API key" in page.inner_text("#prices-empty")
+        enter_key(page, up.key)
+        until(page, "document.querySelectorAll('#prices tbody tr').length === 2")
+        page.wait_for_selector("#prices-empty", state="hidden")
 
 
 def test_the_chart_shows_candles_and_the_forecast(up: Running, browser: Browser) -> None:

@@ -140,7 +140,8 @@ function showChosen() {
   chart.note(t("chart.loading"));
   chosen = [socket.subscribe({ channel: "orderbook", symbol: one, depth: DEPTH }, { message: (message) => book.show(message) })];
   // The days are followed for the list already.
-  if (length !== "1d") chosen.push(socket.subscribe({ channel: "candles", symbol: one, interval: length }, { message: candleChanged }));
+  const reader = { message: candleChanged, skipped: loadHistory };
+  if (length !== "1d") chosen.push(socket.subscribe({ channel: "candles", symbol: one, interval: length }, reader));
   else if (days.has(one)) candleChanged(days.get(one));
   chart.forecast(forecast);
   void loadHistory();
@@ -240,6 +241,7 @@ async function listInstruments() {
     if (!(error instanceof ApiError)) throw error;
     if (key !== api.key) return;
     if (key) announce(error.message);
+    else if (error.status === 401) prices.wait("needs.prices");
     const again = error.retrySeconds ?? RETRY_SECONDS;
     if (error.unknown || error.status === 429) listTimer = setTimeout(listInstruments, again * 1000);
   }

@@ -20,9 +20,10 @@ export const WORDS = {
   "key.account": ["Account {account}", "계정 {account}"],
   "key.scopes": ["May: {scopes}", "권한: {scopes}"],
   "key.why": [
-    "Live prices, books and candles are public. History, forecasts, risk and positions need a key: the first start of the engine prints one. It is kept in this tab and gone when the tab is closed.",
-    "실시간 시세, 호가, 캔들은 공개되어 있습니다. 과거 데이터, 예측, 위험, 포지션에는 API 키가 필요하며, 엔진을 처음 시작하면 출력됩니다. 키는 이 탭에만 보관되며 탭을 닫으면 사라집니다.",
+    "History, forecasts, risk and positions need a key: the first start of the engine prints one. It is kept in this tab and gone when the tab is closed.",
+    "과거 데이터, 예측, 위험, 포지션에는 API 키가 필요하며, 엔진을 처음 시작하면 출력됩니다. 키는 이 탭에만 보관되며 탭을 닫으면 사라집니다.",
   ],
+  "needs.prices": ["This engine shows nothing without an API key.", "이 엔진은 API 키 없이는 아무것도 보여 주지 않습니다."],
   "needs.history": ["Earlier candles need an API key", "이전 캔들을 보려면 API 키가 필요합니다"],
   "needs.forecast": ["Forecasts need an API key.", "예측을 보려면 API 키가 필요합니다."],
   "needs.risk": ["Risk figures need an API key.", "위험 지표를 보려면 API 키가 필요합니다."],

@@ -34,8 +34,15 @@ export class Prices {
       this.#lines.set(symbol, { price: "", tick: 0, down: false, row });
       this.#body?.append(row);
     }
+    this.wait("prices.empty");
     this.choose(this.#chosen);
     onFrame(this.draw);
+  }
+
+  /** Say why there are none yet. @param {string} name of the words */
+  wait(name) {
+    byId("prices-empty").dataset.t = name;
+    put(byId("prices-empty"), t(name));
   }
 
   /** @param {string} symbol */

@@ -10,7 +10,7 @@ const REFUSED = [4401, 4403];
 /**
  * @typedef {"connecting" | "connected" | "reconnecting" | "offline" | "refused"} State
  * @typedef {{channel: string, symbol?: string, depth?: number, interval?: string}} Stream
- * @typedef {{message: (data: any) => void, error?: (error: any) => void}} Reader
+ * @typedef {{message: (data: any) => void, error?: (error: any) => void, skipped?: () => void}} Reader
  * @typedef {{stream: Stream, reader: Reader, seq?: number}} Subscription
  */
 
@@ -174,19 +174,20 @@ export class Socket {
     for (const [id, one] of this.#subscriptions) {
       if (!concerns(message, one.stream)) continue;
       if (this.#skipped(message, one)) {
-        this.gaps++;
         // Of trades only the last is shown, so one that was missed is only counted; positions begin anew.
+        if (message.channel !== "candles") this.gaps++;
         if (message.channel === "positions") this.#ask(id);
+        one.reader.skipped?.();
       }
       one.seq = message.seq;
       one.reader.message(message);
     }
   }
 
-  /** Books and candles skip numbers as they like: each message replaces the one before. @param {any} message @param {Subscription} one */
+  /** Books skip numbers as they like: each replaces the one before. @param {any} message @param {Subscription} one */
   #skipped(message, one) {
-    if (one.seq === undefined || message.event === "snapshot") return false;
-    return (message.channel === "market" || message.channel === "positions") && message.seq > one.seq + 1;
+    if (one.seq === undefined || message.event === "snapshot" || message.channel === "orderbook") return false;
+    return message.seq > one.seq + 1;
   }
 
   /** @param {State} state */
