@@ -83,7 +83,7 @@ def test_prices_and_the_book_move_without_a_key(up: Running, browser: Browser) -
 
 
 def test_an_engine_that_shows_nothing_without_a_key_says_so(up: Running, browser: Browser) -> None:
-    """Where the instruments may not be listed, their place says what is needed, in both languages, until there is a key."""
+    """Where the instruments may not be listed, their place says what is needed, in both languages."""
     with watched(browser, up.web, REFUSED, viewport=DESKTOP, locale="ko-KR") as page:
 
         def refuse_without_a_key(route: Route) -> None:
