@@ -64,6 +64,14 @@ CATALOGUE: Mapping[str, Entry] = {
         "{exchange} 거래소 연결에 실패하여 '{symbol}'의 실시간 데이터가 없습니다",
         retry_after_seconds=5,
     ),
+    "HISTORY_LOADING": _entry(
+        "MARKET_002",
+        code_pb2.UNAVAILABLE,
+        503,
+        "The history of '{symbol}' is still being fetched from {exchange}",
+        "{exchange} 거래소에서 '{symbol}'의 과거 데이터를 아직 가져오고 있습니다",
+        retry_after_seconds=2,
+    ),
     "BALANCE_SHORT": _entry(
         "PORT_001",
         code_pb2.FAILED_PRECONDITION,

@@ -121,8 +121,11 @@ def test_make_targets_that_are_named_exist(page: str) -> None:
 @cache
 def variables_of_tests() -> set[str]:
     """Those that tests and the programs in tests/stubs read, and that targets set for them."""
-    files = [ROOT / "Makefile", *(ROOT / "tests").rglob("*.py")]
-    texts = [*(path.read_text() for path in files if "node_modules" not in path.parts), *_sources("tests/stubs")]
+    files = [ROOT / "Makefile"]
+    for folder, folders, names in os.walk(ROOT / "tests"):
+        folders[:] = set(folders) - {"node_modules"}  # another test may be making it anew
+        files += [Path(folder, name) for name in names if name.endswith(".py")]
+    texts = [*(path.read_text() for path in files), *_sources("tests/stubs")]
     return {name for text in texts for name in VARIABLE.findall(text)}
 
 

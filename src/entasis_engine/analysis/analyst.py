@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -40,6 +40,9 @@ LATE_MAX = timedelta(hours=2)
 """An answer made of candles that end earlier than this before now would be of the past."""
 CLOSING = timedelta(minutes=10)
 """How much later than its horizon a forecast is still given, until the candle that closed meanwhile is there."""
+
+WANT_OF_HISTORY = ("HISTORY_SHORT", "MARKET_DOWN")
+"""What is raised where history is too short, or ends too early."""
 
 _Made = TypeVar("_Made")
 
@@ -76,6 +79,7 @@ class Analyst:
     Args:
         source: what the history is kept under.
         executor: where answers are computed; with one worker, since forecasters keep what is rolling.
+        is_filled: whether a symbol's history was filled after the start, so that what is missing will not come soon.
         on_prediction: told of every forecast that is made. Must not wait.
     """
 
@@ -88,6 +92,7 @@ class Analyst:
         *,
         source: str,
         market_now: Callable[[], datetime],
+        is_filled: Callable[[str], bool],
         on_prediction: Callable[[Prediction], None],
     ) -> None:
         self._instruments = instruments
@@ -96,6 +101,7 @@ class Analyst:
         self._executor = executor
         self._source = source
         self._market_now = market_now
+        self._is_filled = is_filled
         self._on_prediction = on_prediction
         self._predictions: dict[tuple[str, str, str], _Answer[bytes]] = {}
         self._risks: dict[str, _Answer[_Outlook]] = {}
@@ -108,6 +114,21 @@ class Analyst:
     async def prediction(self, symbol: str, timeframe: str, model: str) -> bytes:
         """The encoded `GetPredictionResponse`. Raises MARKET_001, MARKET_002, AI_001 or AI_002."""
         instrument = self._instruments.require(symbol)
+        with self._once_filled(instrument):
+            return await self._prediction(instrument, timeframe, model)
+
+    @contextmanager
+    def _once_filled(self, instrument: Instrument) -> Iterator[None]:
+        """While history is being filled, want of it is no answer: it says to ask again."""
+        try:
+            yield
+        except EntasisError as error:
+            if error.case not in WANT_OF_HISTORY or self._is_filled(instrument.symbol):
+                raise
+            raise EntasisError("HISTORY_LOADING", symbol=instrument.symbol, exchange=instrument.exchange) from None
+
+    async def _prediction(self, instrument: Instrument, timeframe: str, model: str) -> bytes:
+        symbol = instrument.symbol
         key = (symbol, timeframe, model)
         in_use, series = await self._basis(instrument, timeframe)
         known = self._predictions.get(key)
@@ -133,12 +154,16 @@ class Analyst:
 
     async def risk(self, symbol: str) -> bytes:
         """The encoded `GetRiskResponse`. Raises MARKET_001, MARKET_002 or AI_002."""
-        return (await self._risk(self._instruments.require(symbol))).told().encoded
+        instrument = self._instruments.require(symbol)
+        with self._once_filled(instrument):
+            return (await self._risk(instrument)).told().encoded
 
     async def scenarios(self, symbol: str) -> tuple[datetime, Scenarios]:
         """What the next 24 hours may bring, as of the last closed candle. Raises as `risk` does."""
-        answer = await self._risk(self._instruments.require(symbol))
-        return answer.series.as_of, answer.told().scenarios
+        instrument = self._instruments.require(symbol)
+        with self._once_filled(instrument):
+            answer = await self._risk(instrument)
+            return answer.series.as_of, answer.told().scenarios
 
     async def compute(self, symbol: str, compute: Callable[..., _Made], *given: Any) -> _Made:
         """Have something computed off the event loop. Raises AI_002 where there is no finite answer."""

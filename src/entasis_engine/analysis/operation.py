@@ -82,6 +82,7 @@ async def open_analysis(
         worker,
         source=feed.source,
         market_now=feed.now,
+        is_filled=lambda symbol: keeper.is_history_tried(symbol, Interval.HOUR),
         on_prediction=recorder.record,
     )
     service = AnalysisService(
@@ -205,7 +206,7 @@ async def _history_tried(keeper: CandleKeeper, symbols: Sequence[str]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(HISTORY_SECONDS_MAX):
             for symbol in symbols:
-                await keeper.history_tried(symbol)
+                await keeper.history_tried(symbol, Interval.HOUR)
 
 
 def _close_of(keeper: CandleKeeper) -> Callable[[str, datetime], Awaitable[Decimal | None]]:
@@ -235,7 +236,7 @@ async def _follow_forever(
     analyst: Analyst, keeper: CandleKeeper, shelf: Shelf, symbol: str, closed: asyncio.Event
 ) -> None:
     """Make answers about an instrument anew whenever a candle has closed or models were swapped."""
-    await keeper.history_tried(symbol)
+    await keeper.history_tried(symbol, Interval.HOUR)
     made: object = None
     pause_seconds = FOLLOW_SECONDS
     while True:

@@ -29,6 +29,7 @@ from entasis_engine.settings import Settings, misspelt
 DISTRIBUTION = "entasis-engine"
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 3.0
+OUR_PROGRAMS = ("entasis", "envoy")
 PROGRAM_SECONDS = 20.0
 QUICK_CHECK_SECONDS = 30.0
 COUNT_SECONDS = 3.0
@@ -585,13 +586,16 @@ def _port(what: str, setting: str, host: str, port: int, ask: Ask) -> PortFound:
             return PortFound(what, setting, host, port, Holder.NOBODY)
     if not taken:
         return PortFound(what, setting, host, port, Holder.UNUSABLE, why)
+    program = _program_at(port)
     try:
         ours, told, fault = ask(address, port)
+    except TimeoutError:  # what cannot answer is told by its name
+        ours, told, fault = program.startswith(OUR_PROGRAMS), "", f"does not answer within {ANSWER_SECONDS:g} seconds"
     except (OSError, http.client.HTTPException, ValueError):
         ours, told, fault = False, "", ""
     if ours:
         return PortFound(what, setting, host, port, Holder.OURS, told, fault)
-    return PortFound(what, setting, host, port, Holder.STRANGER, _program_at(port) or "it does not tell what it is")
+    return PortFound(what, setting, host, port, Holder.STRANGER, program or "it does not tell what it is")
 
 
 def _get(host: str, port: int, path: str) -> tuple[int, Mapping[str, str], str]:
@@ -637,7 +641,9 @@ def _ask_grpc(settings: Settings) -> Ask:
             stub = health_pb2_grpc.HealthStub(channel)
             try:
                 answer = stub.Check(health_pb2.HealthCheckRequest(service=HEALTH_SERVICE), timeout=ANSWER_SECONDS)
-            except grpc.RpcError:
+            except grpc.RpcError as error:
+                if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise TimeoutError from None
                 return False, "", ""
         status = health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status)
         return True, f"health says {status}", "" if status == "SERVING" else f"health says {status}"

@@ -33,7 +33,8 @@ PATH = "/ws/market"
 OPEN_SECONDS_MAX = 10.0
 CLOSE_SECONDS_MAX = 1.0
 """Of the farewell after Ctrl-C."""
-REST_SECONDS_MAX = 2.0
+REST_SECONDS_MAX = 10.0
+"""An engine that has just started waits some seconds for its history."""
 REST_BYTES_MAX = 4 * 1024 * 1024
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 15.0
@@ -46,6 +47,8 @@ DEPTH_MAX = 100
 KEY_BYTES_MAX = 512
 LINE_CHUNK_BYTES = min(4096, getattr(select, "PIPE_BUF", 512))
 """So much a pipe that has room takes at once."""
+AGAIN_SECONDS = (1.0, 2.0, 5.0, 10.0)
+"""Before history is asked for again that could not be had."""
 DAY_AGO_SECONDS = 300.0
 """Between questions for the price of 24 hours ago."""
 DUMB_TERMINALS = {"dumb", "unknown"}
@@ -477,13 +480,23 @@ async def _fetch_history(state: Watched, target: Target) -> None:
         with suppress(*_NOT_TO_BE_HAD):
             if state.interval:
                 path = f"/api/v1/market/history/{symbol}?interval={state.interval}&page_size={HISTORY_CANDLES}"
-                answer = await asyncio.to_thread(_get, target, path)
+                answer = await _got(target, path)
                 state.with_history(symbol, answer["data"])
         await _fetch_day_ago(state, target, symbol)
     while True:
         await asyncio.sleep(DAY_AGO_SECONDS)
         for symbol in state.symbols:
             await _fetch_day_ago(state, target, symbol)
+
+
+async def _got(target: Target, path: str) -> Any:
+    """What REST has, asked for again for as long as an engine takes that has just started."""
+    for pause_seconds in AGAIN_SECONDS:
+        try:
+            return await asyncio.to_thread(_get, target, path)
+        except OSError:
+            await asyncio.sleep(pause_seconds)
+    return await asyncio.to_thread(_get, target, path)
 
 
 async def _fetch_day_ago(state: Watched, target: Target, symbol: str) -> None:
@@ -495,7 +508,7 @@ async def _fetch_day_ago(state: Watched, target: Target, symbol: str) -> None:
     start = isoformat((now - timedelta(days=1)).replace(second=0, microsecond=0))
     path = f"/api/v1/market/history/{symbol}?interval=1m&start={start}&page_size=1"
     with suppress(*_NOT_TO_BE_HAD):
-        answer = await asyncio.to_thread(_get, target, path)
+        answer = await _got(target, path)
         state.with_day_ago(symbol, answer["data"][0]["open"], now)
 
 
@@ -506,18 +519,16 @@ def _listed(target: Target) -> str:
     """Which symbols there are, as far as it can be asked."""
     from entasis_engine.settings import KEY_VARIABLE
 
-    if not target.key:
-        return f"With an API key in {KEY_VARIABLE} this command tells which there are."
     try:
         answer = _get(target, "/api/v1/market/instruments")
         names = [str(one["symbol"]) for one in answer["instruments"]]
     except _NOT_TO_BE_HAD:
-        return ""
+        return "" if target.key else f"With an API key in {KEY_VARIABLE} this command tells which there are."
     return f"There are {', '.join(names)}."
 
 
 def _get(target: Target, path: str) -> Any:
-    """The decoded answer to a REST call. Raises `OSError` or `ValueError` where there is none."""
+    """The decoded answer to a REST call. Raises `ValueError` where it is refused, else `OSError`."""
     import http.client
     import ssl
 
@@ -530,15 +541,17 @@ def _get(target: Target, path: str) -> Any:
     else:
         connection = http.client.HTTPConnection(host, parts.port, timeout=REST_SECONDS_MAX)
     try:
-        connection.request("GET", path, headers={"X-API-Key": target.key})
+        connection.request("GET", path, headers={"X-API-Key": target.key} if target.key else {})
         response = connection.getresponse()
         body = response.read(REST_BYTES_MAX)
     except http.client.HTTPException as error:
         raise OSError(str(error)) from error
     finally:
         connection.close()
-    if response.status != http.HTTPStatus.OK:
+    if response.status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         raise OSError(f"status {response.status}")
+    if response.status != http.HTTPStatus.OK:
+        raise ValueError(f"status {response.status}")
     return json.loads(body)
 
 

@@ -89,16 +89,15 @@ class CandleKeeper:
         self._editions: defaultdict[tuple[str, Interval], int] = defaultdict(int)
         self._next_minute: dict[str, datetime] = {}
         self._missed: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._minutes_tried: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
-        self._history_tried: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._tried: defaultdict[tuple[str, Interval], asyncio.Event] = defaultdict(asyncio.Event)
 
-    async def minutes_tried(self, symbol: str) -> None:
-        """Wait until the minutes of the last days are there after a start, or could not be had at the first try."""
-        await self._minutes_tried[symbol].wait()
+    async def history_tried(self, symbol: str, interval: Interval) -> None:
+        """Wait until the history is there after a start, or could not be had at the first try."""
+        await self._tried[symbol, interval].wait()
 
-    async def history_tried(self, symbol: str) -> None:
-        """Wait until all history is there after a start, or could not be had at the first try."""
-        await self._history_tried[symbol].wait()
+    def is_history_tried(self, symbol: str, interval: Interval) -> bool:
+        """Whether the history was filled after the start, as far as it could be had at the first try."""
+        return self._tried[symbol, interval].is_set()
 
     async def keep(self, symbol: str, interval: Interval, candle: Candle) -> None:
         """Hand a complete candle over to be written."""
@@ -188,12 +187,12 @@ class CandleKeeper:
             try:
                 await self.fill_history(symbol)
             except Exception as error:  # a disk that fails for a moment must not end the market
-                self._tried(symbol)
+                for interval in self._backfill:
+                    self._tried[symbol, interval].set()
                 log.error("history.fill_failed", symbol=symbol, retry_seconds=delay_seconds, exc_info=error)
                 await self._sleep(delay_seconds)
                 delay_seconds = min(delay_seconds * 2, RETRY_SECONDS_MAX)
             else:
-                self._tried(symbol)
                 delay_seconds = RETRY_SECONDS_MIN
                 await self._missed[symbol].wait()
 
@@ -214,11 +213,7 @@ class CandleKeeper:
                 day_ago = min(open_time_of(now, Interval.DAY), now - timedelta(days=1))
                 for minute in await self.read(symbol, interval, day_ago, now, limit=2 * 24 * 60):
                     await self.keep_closed(self._on_history(symbol, minute))
-                self._minutes_tried[symbol].set()
-
-    def _tried(self, symbol: str) -> None:
-        self._minutes_tried[symbol].set()
-        self._history_tried[symbol].set()
+            self._tried[symbol, interval].set()
 
     async def fill_wanted_forever(self) -> None:
         """Fetch the candles that were not seen whole, as they are asked for and have settled.

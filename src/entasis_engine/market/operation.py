@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import structlog
 
-from entasis_engine.exchanges.feed import Feed, Instrument
+from entasis_engine.exchanges.feed import Feed, Instrument, Interval
 from entasis_engine.market.hub import Hub
 from entasis_engine.market.instruments import Instruments
 from entasis_engine.market.keeper import HOURLY_HISTORY, CandleKeeper
@@ -21,7 +21,7 @@ from entasis_engine.times import Clock, Monotonic
 log = structlog.get_logger()
 
 ADVANCE_SECONDS = 0.25
-FIRST_MINUTES_SECONDS_MAX = 5.0
+FIRST_MINUTES_SECONDS_MAX = 15.0
 """How long a start waits for the minutes of the last day; an exchange that is slower makes nobody wait longer."""
 
 
@@ -73,7 +73,7 @@ async def open_market(
             with suppress(TimeoutError):
                 async with asyncio.timeout(FIRST_MINUTES_SECONDS_MAX):
                     for one in instruments:
-                        await keeper.minutes_tried(one.symbol)
+                        await keeper.history_tried(one.symbol, Interval.MINUTE)
             yield Market(hub, keeper, feed)
             for task in tasks:
                 task.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 from entasis.errors.v1.error_reason_pb2 import ErrorReason
@@ -55,10 +55,15 @@ class MarketService:
 
     async def get_history(self, request: pb.GetHistoryRequest, call: Call) -> bytes:
         instrument = self._hub.instruments.require(request.symbol)
-        with suppress(TimeoutError):  # then with what is there
+        page = history.plan(request, self._market_now())
+        try:
             async with asyncio.timeout(FIRST_FILL_SECONDS_MAX):
-                await self._keeper.history_tried(instrument.symbol)
-        return await self._pages.read(instrument, history.plan(request, self._market_now()))
+                await self._keeper.history_tried(instrument.symbol, page.interval)
+        except TimeoutError:
+            # What is there is given; that there is nothing would not be true.
+            if not await self._keeper.read(instrument.symbol, page.interval, page.start, page.end, 1):
+                raise EntasisError("HISTORY_LOADING", symbol=instrument.symbol, exchange=instrument.exchange) from None
+        return await self._pages.read(instrument, page)
 
     def get_order_book(self, request: pb.GetOrderBookRequest, call: Call) -> bytes:
         return self._hub.order_book(request.symbol, request.depth if request.HasField("depth") else DEPTH_DEFAULT)

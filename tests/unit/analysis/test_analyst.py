@@ -70,6 +70,7 @@ class _Desk:
 
     def __init__(self, say: Callable[[Series], Forecast], series: Series | None = None) -> None:
         self.calls = 0
+        self.filled = True
         self.made: list[Prediction] = []
         self.clock = SetClock(NOON + timedelta(minutes=1))
         self.histories = _Histories(_series() if series is None else series)
@@ -85,6 +86,7 @@ class _Desk:
             self.executor,
             source="binance",
             market_now=self.clock,
+            is_filled=lambda symbol: self.filled,
             on_prediction=self.made.append,
         )
 
@@ -216,6 +218,23 @@ async def test_a_failure_that_is_told_often_gathers_nothing() -> None:
             await desk.ask()
         depths.append(frames(raised.value))
     assert depths[-1] == depths[1]
+
+
+@pytest.mark.parametrize("filled", [False, True])
+async def test_want_of_history_that_is_still_being_filled_says_to_ask_again(filled: bool) -> None:
+    """While candles are still being fetched after a start, what they are too few for may come soon; then no more."""
+    desk = _Desk(_raising(NotEnoughHistoryError(791, 30)))
+    for asked in (desk.ask, lambda: desk.analyst.risk(SYMBOL), lambda: desk.analyst.scenarios(SYMBOL)):
+        desk.filled = filled
+        desk.clock.now = NOON + timedelta(minutes=1)
+        with pytest.raises(EntasisError) as short:
+            await asked()
+        desk.clock.now += timedelta(hours=3)
+        with pytest.raises(EntasisError) as late:
+            await asked()
+        expected = ("HISTORY_SHORT", "MARKET_DOWN") if filled else ("HISTORY_LOADING", "HISTORY_LOADING")
+        assert (short.value.case, late.value.case) == expected
+    assert short.value.retry_after_seconds == (None if filled else 2)
 
 
 async def test_no_candle_at_all_is_too_little_history() -> None:

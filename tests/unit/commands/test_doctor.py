@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sqlite3
 import threading
 import time
@@ -394,3 +395,21 @@ def test_misspelt_settings_have_their_nearest() -> None:
     """What is no setting of ours is nobody's business; the variable of `entasis watch` is known."""
     given = ["PATH", "ENTASIS_FEED", "entasis_symbol", "ENTASIS_KEY"]
     assert misspelt(given) == {"ENTASIS_SYMBOL": "ENTASIS_SYMBOLS"}
+
+
+@pytest.mark.parametrize(
+    ("program", "holder"), [("envoy (process 7)", Holder.OURS), ("nginx (process 7)", Holder.STRANGER)]
+)
+def test_an_engine_that_is_too_slow_to_answer_is_no_stranger(
+    monkeypatch: pytest.MonkeyPatch, program: str, holder: Holder
+) -> None:
+    """Who has a port and does not answer in time is told by the name of the program; one of ours is not to be ended."""
+
+    def late(host: str, number: int) -> tuple[bool, str, str]:
+        raise TimeoutError
+
+    monkeypatch.setattr(doctor_facts, "_program_at", lambda number: program)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = doctor_facts._port("REST", "ENTASIS_REST_PORT", "127.0.0.1", taken.getsockname()[1], late)
+    assert found.holder is holder
+    assert rules.of_port(found).state is (State.WARNING if holder is Holder.OURS else State.WRONG)

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
+import entasis_engine.commands.watch as subject
 from entasis_engine.commands.watch import _decoded, _key, _write, watch
 from entasis_engine.commands.watch_state import (
     CANDLES_MAX,
@@ -490,3 +491,29 @@ def test_each_kind_of_update_has_its_line() -> None:
     assert line_of(candle(61, closed=True)) == (
         "2026-11-23T01:01:00Z BTC-USDT 1m open 100 high 110 low 90 close 105 volume 1.5 closed"
     )
+
+
+@pytest.mark.parametrize("given_up", [False, True])
+async def test_history_that_is_not_there_yet_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, given_up: bool
+) -> None:
+    """An engine that has just started gets some seconds; what is refused is asked for once."""
+    asked: list[str] = []
+
+    def get(target: object, path: str) -> str:
+        asked.append(path)
+        if given_up:
+            raise ValueError("status 403")
+        if len(asked) < 3:
+            raise OSError("status 503")
+        return "candles"
+
+    monkeypatch.setattr(subject, "_get", get)
+    monkeypatch.setattr(subject, "AGAIN_SECONDS", (0.0, 0.0, 0.0))
+    target: Any = None
+    if given_up:
+        with pytest.raises(ValueError, match="403"):
+            await subject._got(target, "/history")
+    else:
+        assert await subject._got(target, "/history") == "candles"
+    assert len(asked) == (1 if given_up else 3)

@@ -85,7 +85,7 @@ async def _running(loop: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Tas
 
 async def _until(holds: Callable[[], bool]) -> None:
     """Let the loops run until something holds; the test's own time limit ends it where it never does."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0)
 
@@ -356,7 +356,7 @@ async def test_history_does_not_hold_up_what_the_feed_gives(bench: Bench) -> Non
         candle(NOON - number * MINUTE, 1) for number in range(4000, 0, -1)
     ]
     bench.store.going.clear()
-    async with _running(bench.keeper.fill_history_forever("BTC-USDT")), asyncio.timeout(5):
+    async with _running(bench.keeper.fill_history_forever("BTC-USDT")), asyncio.timeout(30):
         await _until(lambda: bench.store.saves > 0)
         for minute in range(9_000):
             await bench.keep(minute)

@@ -38,19 +38,20 @@ type AnalysisServiceClient interface {
 	// GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
 	// too low, and seldom far from the last price.
 	//
-	// Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-	// or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-	// model).
+	// Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+	// missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+	// history), REQUEST_001 (timeframe, model).
 	GetPrediction(ctx context.Context, in *GetPredictionRequest, opts ...grpc.CallOption) (*GetPredictionResponse, error)
 	// GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 	//
-	// Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-	// history).
+	// Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+	// finite answer, or too little history).
 	GetRisk(ctx context.Context, in *GetRiskRequest, opts ...grpc.CallOption) (*GetRiskResponse, error)
 	// GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
 	// each of them contributes. Positions in different quote currencies are not added up.
 	//
-	// Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+	// Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+	// little history).
 	GetPortfolioRisk(ctx context.Context, in *GetPortfolioRiskRequest, opts ...grpc.CallOption) (*GetPortfolioRiskResponse, error)
 	// GetAccuracy returns how well the forecasts of one instrument have done: every forecast is kept, and scored when its
 	// horizon has passed. The random walk, which says that the price stays as it is, is what they are measured against.
@@ -129,19 +130,20 @@ type AnalysisServiceServer interface {
 	// GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
 	// too low, and seldom far from the last price.
 	//
-	// Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-	// or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-	// model).
+	// Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+	// missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+	// history), REQUEST_001 (timeframe, model).
 	GetPrediction(context.Context, *GetPredictionRequest) (*GetPredictionResponse, error)
 	// GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 	//
-	// Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-	// history).
+	// Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+	// finite answer, or too little history).
 	GetRisk(context.Context, *GetRiskRequest) (*GetRiskResponse, error)
 	// GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
 	// each of them contributes. Positions in different quote currencies are not added up.
 	//
-	// Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+	// Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+	// little history).
 	GetPortfolioRisk(context.Context, *GetPortfolioRiskRequest) (*GetPortfolioRiskResponse, error)
 	// GetAccuracy returns how well the forecasts of one instrument have done: every forecast is kept, and scored when its
 	// horizon has passed. The random walk, which says that the price stays as it is, is what they are measured against.

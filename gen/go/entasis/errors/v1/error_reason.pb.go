@@ -37,7 +37,8 @@ const (
 	// Metadata: `symbol`.
 	// Example: `GET /api/v1/market/price/FOO-BAR`.
 	ErrorReason_MARKET_001 ErrorReason = 1
-	// Exchange connection failed: the feed is down, or has been silent for longer than the set age (UNAVAILABLE, 503).
+	// Exchange connection failed: the feed is down, or has been silent for longer than the set age; or, after a start,
+	// history is still being fetched (UNAVAILABLE, 503).
 	// Metadata: `symbol`, `exchange`.
 	// Example: a price is asked for one minute after the exchange went silent.
 	ErrorReason_MARKET_002 ErrorReason = 2

@@ -52,7 +52,8 @@ type MarketServiceClient interface {
 	ListPrices(ctx context.Context, in *ListPricesRequest, opts ...grpc.CallOption) (*ListPricesResponse, error)
 	// GetHistory returns closed candles of one instrument, oldest first, one page at a time.
 	//
-	// Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+	// Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+	// fetched, after a start), REQUEST_001 (interval, start, end or page_token).
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (*GetHistoryResponse, error)
 	// GetOrderBook returns the best levels of one instrument's order book, from memory.
 	//
@@ -215,7 +216,8 @@ type MarketServiceServer interface {
 	ListPrices(context.Context, *ListPricesRequest) (*ListPricesResponse, error)
 	// GetHistory returns closed candles of one instrument, oldest first, one page at a time.
 	//
-	// Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+	// Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+	// fetched, after a start), REQUEST_001 (interval, start, end or page_token).
 	GetHistory(context.Context, *GetHistoryRequest) (*GetHistoryResponse, error)
 	// GetOrderBook returns the best levels of one instrument's order book, from memory.
 	//

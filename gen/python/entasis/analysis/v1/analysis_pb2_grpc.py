@@ -72,9 +72,9 @@ class AnalysisServiceServicer:
         """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
         too low, and seldom far from the last price.
 
-        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-        or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-        model).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+        missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+        history), REQUEST_001 (timeframe, model).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,8 +83,8 @@ class AnalysisServiceServicer:
     def GetRisk(self, request, context):
         """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-        history).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+        finite answer, or too little history).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,7 +94,8 @@ class AnalysisServiceServicer:
         """GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
         each of them contributes. Positions in different quote currencies are not added up.
 
-        Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+        Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+        little history).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -39,21 +39,22 @@ class AnalysisServiceStub:
     """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
     too low, and seldom far from the last price.
 
-    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-    or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-    model).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+    missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+    history), REQUEST_001 (timeframe, model).
     """
     GetRisk: grpc.UnaryUnaryMultiCallable[analysis_pb2.GetRiskRequest, analysis_pb2.GetRiskResponse]
     """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-    history).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+    finite answer, or too little history).
     """
     GetPortfolioRisk: grpc.UnaryUnaryMultiCallable[analysis_pb2.GetPortfolioRiskRequest, analysis_pb2.GetPortfolioRiskResponse]
     """GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
     each of them contributes. Positions in different quote currencies are not added up.
 
-    Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+    Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+    little history).
     """
     GetAccuracy: grpc.UnaryUnaryMultiCallable[analysis_pb2.GetAccuracyRequest, analysis_pb2.GetAccuracyResponse]
     """GetAccuracy returns how well the forecasts of one instrument have done: every forecast is kept, and scored when its
@@ -75,21 +76,22 @@ class AnalysisServiceAsyncStub(AnalysisServiceStub):
     """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
     too low, and seldom far from the last price.
 
-    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-    or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-    model).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+    missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+    history), REQUEST_001 (timeframe, model).
     """
     GetRisk: aio.UnaryUnaryMultiCallable[analysis_pb2.GetRiskRequest, analysis_pb2.GetRiskResponse]  # type: ignore[assignment]
     """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-    history).
+    Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+    finite answer, or too little history).
     """
     GetPortfolioRisk: aio.UnaryUnaryMultiCallable[analysis_pb2.GetPortfolioRiskRequest, analysis_pb2.GetPortfolioRiskResponse]  # type: ignore[assignment]
     """GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
     each of them contributes. Positions in different quote currencies are not added up.
 
-    Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+    Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+    little history).
     """
     GetAccuracy: aio.UnaryUnaryMultiCallable[analysis_pb2.GetAccuracyRequest, analysis_pb2.GetAccuracyResponse]  # type: ignore[assignment]
     """GetAccuracy returns how well the forecasts of one instrument have done: every forecast is kept, and scored when its
@@ -114,9 +116,9 @@ class AnalysisServiceServicer(metaclass=abc_1.ABCMeta):
         """GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
         too low, and seldom far from the last price.
 
-        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-        or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-        model).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+        missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+        history), REQUEST_001 (timeframe, model).
         """
 
     @abc_1.abstractmethod
@@ -127,8 +129,8 @@ class AnalysisServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[analysis_pb2.GetRiskResponse, abc.Awaitable[analysis_pb2.GetRiskResponse]]:
         """GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-        history).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+        finite answer, or too little history).
         """
 
     @abc_1.abstractmethod
@@ -140,7 +142,8 @@ class AnalysisServiceServicer(metaclass=abc_1.ABCMeta):
         """GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
         each of them contributes. Positions in different quote currencies are not added up.
 
-        Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+        Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+        little history).
         """
 
     @abc_1.abstractmethod

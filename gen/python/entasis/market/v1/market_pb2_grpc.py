@@ -111,7 +111,8 @@ class MarketServiceServicer:
     def GetHistory(self, request, context):
         """GetHistory returns closed candles of one instrument, oldest first, one page at a time.
 
-        Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+        Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+        fetched, after a start), REQUEST_001 (interval, start, end or page_token).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

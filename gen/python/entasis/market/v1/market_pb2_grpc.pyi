@@ -52,7 +52,8 @@ class MarketServiceStub:
     GetHistory: grpc.UnaryUnaryMultiCallable[market_pb2.GetHistoryRequest, market_pb2.GetHistoryResponse]
     """GetHistory returns closed candles of one instrument, oldest first, one page at a time.
 
-    Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+    Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+    fetched, after a start), REQUEST_001 (interval, start, end or page_token).
     """
     GetOrderBook: grpc.UnaryUnaryMultiCallable[market_pb2.GetOrderBookRequest, market_pb2.GetOrderBookResponse]
     """GetOrderBook returns the best levels of one instrument's order book, from memory.
@@ -107,7 +108,8 @@ class MarketServiceAsyncStub(MarketServiceStub):
     GetHistory: aio.UnaryUnaryMultiCallable[market_pb2.GetHistoryRequest, market_pb2.GetHistoryResponse]  # type: ignore[assignment]
     """GetHistory returns closed candles of one instrument, oldest first, one page at a time.
 
-    Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+    Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+    fetched, after a start), REQUEST_001 (interval, start, end or page_token).
     """
     GetOrderBook: aio.UnaryUnaryMultiCallable[market_pb2.GetOrderBookRequest, market_pb2.GetOrderBookResponse]  # type: ignore[assignment]
     """GetOrderBook returns the best levels of one instrument's order book, from memory.
@@ -177,7 +179,8 @@ class MarketServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[market_pb2.GetHistoryResponse, abc.Awaitable[market_pb2.GetHistoryResponse]]:
         """GetHistory returns closed candles of one instrument, oldest first, one page at a time.
 
-        Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+        Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+        fetched, after a start), REQUEST_001 (interval, start, end or page_token).
         """
 
     @abc_1.abstractmethod

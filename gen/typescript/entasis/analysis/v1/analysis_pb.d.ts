@@ -857,9 +857,9 @@ export declare const AnalysisService: GenService<{
    * GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
    * too low, and seldom far from the last price.
    *
-   * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-   * or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-   * model).
+   * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+   * missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+   * history), REQUEST_001 (timeframe, model).
    *
    * @generated from rpc entasis.analysis.v1.AnalysisService.GetPrediction
    */
@@ -871,8 +871,8 @@ export declare const AnalysisService: GenService<{
   /**
    * GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
    *
-   * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-   * history).
+   * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+   * finite answer, or too little history).
    *
    * @generated from rpc entasis.analysis.v1.AnalysisService.GetRisk
    */
@@ -885,7 +885,8 @@ export declare const AnalysisService: GenService<{
    * GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
    * each of them contributes. Positions in different quote currencies are not added up.
    *
-   * Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+   * Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+   * little history).
    *
    * @generated from rpc entasis.analysis.v1.AnalysisService.GetPortfolioRisk
    */

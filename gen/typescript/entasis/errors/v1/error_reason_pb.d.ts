@@ -38,7 +38,8 @@ export enum ErrorReason {
   MARKET_001 = 1,
 
   /**
-   * Exchange connection failed: the feed is down, or has been silent for longer than the set age (UNAVAILABLE, 503).
+   * Exchange connection failed: the feed is down, or has been silent for longer than the set age; or, after a start,
+   * history is still being fetched (UNAVAILABLE, 503).
    * Metadata: `symbol`, `exchange`.
    * Example: a price is asked for one minute after the exchange went silent.
    *

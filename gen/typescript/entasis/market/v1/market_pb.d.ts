@@ -842,7 +842,8 @@ export declare const MarketService: GenService<{
   /**
    * GetHistory returns closed candles of one instrument, oldest first, one page at a time.
    *
-   * Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+   * Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+   * fetched, after a start), REQUEST_001 (interval, start, end or page_token).
    *
    * @generated from rpc entasis.market.v1.MarketService.GetHistory
    */

@@ -690,9 +690,9 @@ class AnalysisServiceStub:
         GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
         too low, and seldom far from the last price.
 
-        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-        or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-        model).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+        missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+        history), REQUEST_001 (timeframe, model).
         """
 
         return self._channel.unary_unary(
@@ -705,8 +705,8 @@ class AnalysisServiceStub:
         """
         GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
 
-        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-        history).
+        Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+        finite answer, or too little history).
         """
 
         return self._channel.unary_unary(
@@ -720,7 +720,8 @@ class AnalysisServiceStub:
         GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
         each of them contributes. Positions in different quote currencies are not added up.
 
-        Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+        Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+        little history).
         """
 
         if message is None:

@@ -35,7 +35,8 @@ class ErrorReason(betterproto2.Enum):
 
     MARKET_002 = 2
     """
-    Exchange connection failed: the feed is down, or has been silent for longer than the set age (UNAVAILABLE, 503).
+    Exchange connection failed: the feed is down, or has been silent for longer than the set age; or, after a start,
+    history is still being fetched (UNAVAILABLE, 503).
     Metadata: `symbol`, `exchange`.
     Example: a price is asked for one minute after the exchange went silent.
     """

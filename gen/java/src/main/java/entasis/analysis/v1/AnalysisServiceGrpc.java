@@ -242,9 +242,9 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
      * too low, and seldom far from the last price.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-     * or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-     * model).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+     * missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+     * history), REQUEST_001 (timeframe, model).
      * </pre>
      */
     default void getPrediction(entasis.analysis.v1.GetPredictionRequest request,
@@ -255,8 +255,8 @@ public final class AnalysisServiceGrpc {
     /**
      * <pre>
      * GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-     * history).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+     * finite answer, or too little history).
      * </pre>
      */
     default void getRisk(entasis.analysis.v1.GetRiskRequest request,
@@ -268,7 +268,8 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
      * each of them contributes. Positions in different quote currencies are not added up.
-     * Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+     * Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+     * little history).
      * </pre>
      */
     default void getPortfolioRisk(entasis.analysis.v1.GetPortfolioRiskRequest request,
@@ -338,9 +339,9 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
      * too low, and seldom far from the last price.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-     * or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-     * model).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+     * missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+     * history), REQUEST_001 (timeframe, model).
      * </pre>
      */
     public void getPrediction(entasis.analysis.v1.GetPredictionRequest request,
@@ -352,8 +353,8 @@ public final class AnalysisServiceGrpc {
     /**
      * <pre>
      * GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-     * history).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+     * finite answer, or too little history).
      * </pre>
      */
     public void getRisk(entasis.analysis.v1.GetRiskRequest request,
@@ -366,7 +367,8 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
      * each of them contributes. Positions in different quote currencies are not added up.
-     * Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+     * Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+     * little history).
      * </pre>
      */
     public void getPortfolioRisk(entasis.analysis.v1.GetPortfolioRiskRequest request,
@@ -424,9 +426,9 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
      * too low, and seldom far from the last price.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-     * or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-     * model).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+     * missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+     * history), REQUEST_001 (timeframe, model).
      * </pre>
      */
     public entasis.analysis.v1.GetPredictionResponse getPrediction(entasis.analysis.v1.GetPredictionRequest request) throws io.grpc.StatusException {
@@ -437,8 +439,8 @@ public final class AnalysisServiceGrpc {
     /**
      * <pre>
      * GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-     * history).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+     * finite answer, or too little history).
      * </pre>
      */
     public entasis.analysis.v1.GetRiskResponse getRisk(entasis.analysis.v1.GetRiskRequest request) throws io.grpc.StatusException {
@@ -450,7 +452,8 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
      * each of them contributes. Positions in different quote currencies are not added up.
-     * Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+     * Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+     * little history).
      * </pre>
      */
     public entasis.analysis.v1.GetPortfolioRiskResponse getPortfolioRisk(entasis.analysis.v1.GetPortfolioRiskRequest request) throws io.grpc.StatusException {
@@ -505,9 +508,9 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
      * too low, and seldom far from the last price.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-     * or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-     * model).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+     * missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+     * history), REQUEST_001 (timeframe, model).
      * </pre>
      */
     public entasis.analysis.v1.GetPredictionResponse getPrediction(entasis.analysis.v1.GetPredictionRequest request) {
@@ -518,8 +521,8 @@ public final class AnalysisServiceGrpc {
     /**
      * <pre>
      * GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-     * history).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+     * finite answer, or too little history).
      * </pre>
      */
     public entasis.analysis.v1.GetRiskResponse getRisk(entasis.analysis.v1.GetRiskRequest request) {
@@ -531,7 +534,8 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
      * each of them contributes. Positions in different quote currencies are not added up.
-     * Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+     * Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+     * little history).
      * </pre>
      */
     public entasis.analysis.v1.GetPortfolioRiskResponse getPortfolioRisk(entasis.analysis.v1.GetPortfolioRiskRequest request) {
@@ -586,9 +590,9 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPrediction returns the forecast of one instrument's close at the horizon. It is a median: as likely too high as
      * too low, and seldom far from the last price.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_001 (model missing, damaged, in training
-     * or of a later time than the market's), AI_002 (no finite answer, or too little history), REQUEST_001 (timeframe,
-     * model).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_001 (model
+     * missing, damaged, in training or of a later time than the market's), AI_002 (no finite answer, or too little
+     * history), REQUEST_001 (timeframe, model).
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<entasis.analysis.v1.GetPredictionResponse> getPrediction(
@@ -600,8 +604,8 @@ public final class AnalysisServiceGrpc {
     /**
      * <pre>
      * GetRisk returns value at risk, expected shortfall and volatility of one instrument, from one estimator.
-     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little
-     * history).
+     * Errors: MARKET_001 (symbol), MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no
+     * finite answer, or too little history).
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<entasis.analysis.v1.GetRiskResponse> getRisk(
@@ -614,7 +618,8 @@ public final class AnalysisServiceGrpc {
      * <pre>
      * GetPortfolioRisk returns value at risk and expected shortfall of the account's open positions together, and what
      * each of them contributes. Positions in different quote currencies are not added up.
-     * Errors: MARKET_002 (no candles of the last hours), AI_002 (no finite answer, or too little history).
+     * Errors: MARKET_002 (no candles of the last hours, or they are still being fetched), AI_002 (no finite answer, or too
+     * little history).
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<entasis.analysis.v1.GetPortfolioRiskResponse> getPortfolioRisk(

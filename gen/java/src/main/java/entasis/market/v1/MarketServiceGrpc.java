@@ -361,7 +361,8 @@ public final class MarketServiceGrpc {
     /**
      * <pre>
      * GetHistory returns closed candles of one instrument, oldest first, one page at a time.
-     * Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+     * Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+     * fetched, after a start), REQUEST_001 (interval, start, end or page_token).
      * </pre>
      */
     default void getHistory(entasis.market.v1.GetHistoryRequest request,
@@ -496,7 +497,8 @@ public final class MarketServiceGrpc {
     /**
      * <pre>
      * GetHistory returns closed candles of one instrument, oldest first, one page at a time.
-     * Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+     * Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+     * fetched, after a start), REQUEST_001 (interval, start, end or page_token).
      * </pre>
      */
     public void getHistory(entasis.market.v1.GetHistoryRequest request,
@@ -618,7 +620,8 @@ public final class MarketServiceGrpc {
     /**
      * <pre>
      * GetHistory returns closed candles of one instrument, oldest first, one page at a time.
-     * Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+     * Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+     * fetched, after a start), REQUEST_001 (interval, start, end or page_token).
      * </pre>
      */
     public entasis.market.v1.GetHistoryResponse getHistory(entasis.market.v1.GetHistoryRequest request) throws io.grpc.StatusException {
@@ -740,7 +743,8 @@ public final class MarketServiceGrpc {
     /**
      * <pre>
      * GetHistory returns closed candles of one instrument, oldest first, one page at a time.
-     * Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+     * Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+     * fetched, after a start), REQUEST_001 (interval, start, end or page_token).
      * </pre>
      */
     public entasis.market.v1.GetHistoryResponse getHistory(entasis.market.v1.GetHistoryRequest request) {
@@ -861,7 +865,8 @@ public final class MarketServiceGrpc {
     /**
      * <pre>
      * GetHistory returns closed candles of one instrument, oldest first, one page at a time.
-     * Errors: MARKET_001 (symbol malformed or not listed), REQUEST_001 (interval, start, end or page_token).
+     * Errors: MARKET_001 (symbol malformed or not listed), MARKET_002 (no candle is there yet and history is still being
+     * fetched, after a start), REQUEST_001 (interval, start, end or page_token).
      * </pre>
      */
     public com.google.common.util.concurrent.ListenableFuture<entasis.market.v1.GetHistoryResponse> getHistory(
