@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 DATA_DIR = Path(os.environ.get("ENTASIS_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -14,6 +15,10 @@ os.environ.setdefault("ENTASIS_TRAINING", "off")
 os.environ.setdefault("ENTASIS_HOURLY_HISTORY_DAYS", "30")
 # On few cores, threads that wait for each other cost more than they give.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# The same examples each time, however slow the machine is. `--hypothesis-profile=default` looks for new ones.
+settings.register_profile("entasis", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("entasis")
 
 
 @pytest.fixture(scope="session")

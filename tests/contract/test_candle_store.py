@@ -44,7 +44,7 @@ STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Any]]] = {"sqlite
 async def _threads_end() -> AsyncIterator[None]:
     """Whatever happened to a store, none of its threads outlives it."""
     yield
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
             await asyncio.sleep(0)
 

@@ -89,7 +89,7 @@ STORES: dict[str, Callable[[Path], AbstractAsyncContextManager[Any]]] = {"sqlite
 async def _threads_end() -> AsyncIterator[None]:
     """Whatever happened to a store, none of its threads outlives it."""
     yield
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while any("_connection_worker_thread" in thread.name for thread in threading.enumerate()):
             await asyncio.sleep(0)
 
@@ -458,7 +458,7 @@ async def test_what_is_given_up_twice_is_finished_all_the_same() -> None:
     await asyncio.sleep(0)
     assert not task.done()
     going.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await asyncio.wait([task])
     assert (done.is_set(), task.cancelled()) == (True, True)
 
@@ -583,7 +583,7 @@ async def _running(forever: Any) -> AsyncIterator[None]:
 
 
 async def _until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not holds():
             await asyncio.sleep(0)
 
@@ -595,7 +595,7 @@ def _dropped() -> float:
 async def test_what_is_handed_over_is_written(store: PredictionStore) -> None:
     """Predictions that a recorder was given arrive in its store."""
     recorder = Recorder(store)
-    async with _running(recorder.write_forever()), asyncio.timeout(5):
+    async with _running(recorder.write_forever()), asyncio.timeout(30):
         for one in HOURS:
             recorder.record(one)
         while await _due(store) != HOURS:

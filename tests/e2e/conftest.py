@@ -13,13 +13,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from tests.support.access import make_key
 
-START_SECONDS_MAX = 60.0
+START_SECONDS_MAX = 120.0
 T = TypeVar("T")
 
 
@@ -95,7 +96,7 @@ class Running:
         if self.process.poll() is None:
             os.kill(self.process.pid, number)
         try:
-            return self.process.wait(timeout=30)
+            return self.process.wait(timeout=60)
         except subprocess.TimeoutExpired:
             os.kill(self.process.pid, signal.SIGKILL)
             raise
@@ -128,11 +129,12 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         return running[-1]
 
     yield started
-    for program in running:
-        program.stop()
+    with ExitStack() as ends:  # the others end too, where one does not
+        for program in running:
+            ends.callback(program.stop)
 
 
-def eventually(ask: Callable[[], T], holds: Callable[[T], bool], seconds: float = 30.0) -> T:
+def eventually(ask: Callable[[], T], holds: Callable[[T], bool], seconds: float = 120.0) -> T:
     """Ask again and again until what is asked for holds; fails with the last answer when the time is over."""
     deadline = time.monotonic() + seconds
     while not holds(answer := ask()):

@@ -22,7 +22,7 @@ import pytest
 import yaml
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2
-from tests.e2e.conftest import Running, Start
+from tests.e2e.conftest import Running, Start, eventually
 from tests.support.access import make_key
 from tests.support.forgeries import key_id
 from tests.support.raw_http import GET_PRICE, Answer, Headers, Http, Http2
@@ -124,6 +124,7 @@ def served(start: Start, tmp_path_factory: pytest.TempPathFactory, request: pyte
     callers["owner, by token and key"] = (*callers["owner, by token"], *callers["owner"])
     revoke_in(folder, keys["revoked"])
     asyncio.run(until_refused(up, callers["revoked"]))
+    eventually(lambda: up.get("/api/v1/analysis/risk/BTC-USDT")[0], lambda status: status != 503)  # history is there
     return Served(up, folder, request.param, callers)
 
 
@@ -547,9 +548,9 @@ async def test_a_rotated_key_works_until_the_overlap_is_over(served: Served) -> 
     await token_of(up, old)
     overlap = timedelta(seconds=8)
     store = AccessStore(served.folder / "access.db")
+    over = time.monotonic() + overlap.total_seconds()
     _, new = store.rotate_key(key_id(old), overlap, system_clock())
     store.close()
-    over = time.monotonic() + overlap.total_seconds()
     await token_of(up, new)
     others: dict[str, Callable[[asyncio.Event], Awaitable[Answer]]] = {
         "new": lambda begun: asking(up, key_header(new), begun),

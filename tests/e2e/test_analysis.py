@@ -18,7 +18,7 @@ from tests.support.access import blocking_channel
 from entasis.analysis.v1 import analysis_pb2 as pb
 from entasis.analysis.v1.analysis_pb2_grpc import AnalysisServiceStub
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 TIME = r'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z"'
 MONEY = r'"\d+\.\d{2}"'
@@ -51,7 +51,7 @@ def first(start: Start, data_dir: Path) -> tuple[Running, list[requests.Response
         answers.append(get(up, PREDICTION, timeframe="1d"))  # the last to be trained
         return answers[-1].status_code
 
-    eventually(ask, lambda status: status != 503, seconds=110)
+    eventually(ask, lambda status: status != 503, seconds=400)
     return up, answers
 
 

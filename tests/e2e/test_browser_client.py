@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Running, Start
+from tests.e2e.conftest import Running, Start, eventually
 from tests.support.browser import OPTIONS, executable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(400)]
@@ -67,6 +67,7 @@ def test_a_page_trades_over_grpc_web(chromium: str, page_address: str, start: St
     from playwright.sync_api import sync_playwright
 
     up: Running = start("up")
+    eventually(lambda: up.get("/api/v1/market/history/BTC-USDT")[0], lambda status: status == 200)
     complaints: list[str] = []
     ended: list[str] = []
     origins: set[str] = set()

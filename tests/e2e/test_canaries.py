@@ -45,7 +45,7 @@ from entasis_engine.times import system_clock
 from entasis_engine.websocket.access import Credentials
 from entasis_engine.websocket.protocol import Auth
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 
 NEEDLE_CHARACTERS = 12
 """So many characters of a secret in a row, in any of the forms below, are a leak."""
@@ -248,7 +248,7 @@ class Scene:
         """Send bytes, and keep what comes back."""
         host, _, port = self.program.authority.rpartition(":")
         with socket.socket(socket.AF_UNIX) if unix else socket.create_connection((host, int(port))) as opened:
-            opened.settimeout(10)
+            opened.settimeout(30)
             if unix:
                 opened.connect(unix)
             answer = b""
@@ -298,7 +298,7 @@ class Scene:
         answer, headers = b"", []
         with grpc.insecure_channel(target, options=[("grpc.primary_user_agent", agent)] if agent else []) as channel:
             try:
-                answer, call = channel.unary_unary(method).with_call(content, metadata=metadata, timeout=10)
+                answer, call = channel.unary_unary(method).with_call(content, metadata=metadata, timeout=30)
                 headers = [*(call.initial_metadata() or ()), *(call.trailing_metadata() or ())]
             except grpc.RpcError as error:
                 headers = [*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()), ("", error.details())]
@@ -316,14 +316,14 @@ class Scene:
     def messages(self, what: str, *sent: str | bytes, may: set[str] | None = None, **options: Any) -> None:
         """Send WebSocket messages, and keep all that comes until a pong, or the end."""
         received: list[str | bytes] = []
-        with connect(f"ws://{self.program.authority}/ws/market", open_timeout=10, proxy=None, **options) as opened:
+        with connect(f"ws://{self.program.authority}/ws/market", open_timeout=30, proxy=None, **options) as opened:
             assert opened.response is not None
             received.append(str(list(opened.response.headers.raw_items())))
             try:
                 for message in sent:
                     opened.send(message)
                 opened.send(json.dumps({"action": "ping", "id": "fence"}))
-                while '"fence"' not in str(message := opened.recv(timeout=10)):
+                while '"fence"' not in str(message := opened.recv(timeout=30)):
                     received.append(message)
             except ConnectionClosed as closed:
                 received.append(str(closed))
@@ -334,7 +334,7 @@ class Scene:
         environment = {**self.program.environment, "COLUMNS": "400"}
         environment |= {f"ENTASIS_{name.upper()}": value for name, value in settings.items()}
         done = subprocess.run(
-            [PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=30, check=False
+            [PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
         )
         self.told.append((what, f"{done.stdout}{done.stderr}".encode(), may or set()))
         return done.stdout.strip(), done.stderr
@@ -384,7 +384,7 @@ def look(scene: Scene) -> None:
         ),
     ):
         for path in paths:
-            with closing(http.client.HTTPConnection(host, timeout=10)) as connection:
+            with closing(http.client.HTTPConnection(host, timeout=30)) as connection:
                 connection.request("GET", path)
                 answer = connection.getresponse()
                 assert answer.status == 200
@@ -422,7 +422,7 @@ def credentials_of(scene: Scene) -> dict[str, Sequence[tuple[str, str]]]:
     for name, text in made.items():
         canaries.known_key(name, text)
     live = made["live key"]
-    eventually(lambda: scene.rest("live key", PRICE, ("X-API-Key", live)), lambda answer: b" 200 OK" in answer, 10)
+    eventually(lambda: scene.rest("live key", PRICE, ("X-API-Key", live)), lambda answer: b" 200 OK" in answer)
     tokens = {}
     for name, key in (
         ("token", live),
@@ -445,7 +445,7 @@ def credentials_of(scene: Scene) -> dict[str, Sequence[tuple[str, str]]]:
     with closing(AccessStore(folder / "access.db")) as store:
         store.revoke_key(made["revoked key"].split("_")[1], system_clock())
     revoked = ("X-API-Key", made["revoked key"])
-    eventually(lambda: scene.rest("revoked key", PRICE, revoked), lambda answer: b" 401 " in answer, 10)
+    eventually(lambda: scene.rest("revoked key", PRICE, revoked), lambda answer: b" 401 " in answer)
 
     found: dict[str, Sequence[tuple[str, str]]] = {name: [("X-API-Key", text)] for name, text in made.items()}
     found |= {name: [("Authorization", f"Bearer {text}")] for name, text in tokens.items()}

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import Running, Start
+from tests.e2e.conftest import Running, Start, eventually
 from tests.support.access import make_key
 from tests.support.hourly_model import keep_hourly_model
 
@@ -75,7 +75,9 @@ def keys(data_dir: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def up(start: Start, data_dir: Path, keys: dict[str, str]) -> Running:
-    return start("up", data_dir=data_dir, hourly_history_days=40)  # forecasts want 33 days
+    running = start("up", data_dir=data_dir, hourly_history_days=40)  # forecasts want 33 days
+    eventually(lambda: running.get("/api/v1/analysis/prediction/BTC-USDT")[0], lambda status: status == 200)
+    return running
 
 
 @pytest.fixture(params=PROGRAMS)

@@ -14,7 +14,7 @@ from tests.support.browser import REFUSED, chromium, tab_to, until, violations, 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(600)]
 
 LOST = re.compile("WebSocket connection to|ERR_CONNECTION_REFUSED|ERR_FAILED|status of 50[0-9]")
 """What Chromium says by itself of an engine that is not there."""
@@ -42,7 +42,7 @@ def up(start: Start) -> Running:
     """An engine with a forecast for the next hour."""
     running = start("up", training="auto", hourly_history_days=190, symbols="BTC-USDT,ETH-USDT")
     eventually(
-        lambda: running.get("/api/v1/analysis/prediction/BTC-USDT")[0], lambda status: status == 200, seconds=110
+        lambda: running.get("/api/v1/analysis/prediction/BTC-USDT")[0], lambda status: status == 200, seconds=400
     )
     return running
 
@@ -117,8 +117,8 @@ def test_the_chart_shows_candles_and_the_forecast(up: Running, browser: Browser)
         page.locator("#candles summary").press("Enter")
         second = page.locator("#candles tbody tr").nth(1)
         until(page, "document.querySelectorAll('#candles tbody tr').length > 1")
-        newest = up.get("/api/v1/market/history/BTC-USDT?interval=1m&page_size=2")[1]["data"]
         cells = [cell.replace(",", "") for cell in second.locator("td").all_inner_texts()]
+        newest = up.get("/api/v1/market/history/BTC-USDT?interval=1m&page_size=2")[1]["data"]
         assert cells in [[one[name] for name in ("open", "high", "low", "close", "volume")] for one in newest]
         for interval in ("5m", "1h", "1d"):
             page.get_by_role("radio", name=interval).first.press("Space")
@@ -250,6 +250,7 @@ def test_nothing_is_asked_while_nobody_looks(up: Running, browser: Browser) -> N
         page.wait_for_selector("#balances dd")
         page.wait_for_load_state("networkidle")
         page.evaluate(hide, True)
+        page.evaluate("fetch('/?hidden').then((answer) => answer.text())")  # what was under way is told of by now
         asked.clear()
         page.clock.fast_forward(600_000)
         page.evaluate("fetch('/?last').then((answer) => answer.text())")
@@ -279,7 +280,7 @@ def test_it_is_accessible_and_fits(up: Running, browser: Browser, width: int, th
         assert violations(page) == []
         for fits in (width, 900):
             page.set_viewport_size({"width": fits, "height": 800})
-            assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, fits
+            until(page, "document.documentElement.scrollWidth <= innerWidth")
         page.set_viewport_size(viewport)
         page.locator("[data-position] button").press("Enter")
         page.wait_for_selector("#close[open]")

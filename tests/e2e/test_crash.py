@@ -89,7 +89,7 @@ def test_a_killed_engine_loses_and_doubles_no_candle(start: Start, tmp_path: Pat
             )
             for one in simulation.candles(walks[symbol], Interval(interval), first, last + length)
         }
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not expected.keys() <= (found := history(engine, symbol, interval, begin)).keys():
             assert time.monotonic() < deadline, f"lost: {sorted(expected.keys() - found.keys())}"
         assert {open_time: found[open_time] for open_time in expected} == expected

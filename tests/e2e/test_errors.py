@@ -180,7 +180,7 @@ def test_headers_that_mean_something_to_grpc_alone_do_no_harm(up: Running, name:
     assert up.get("/api/v1/market/price/BTC-USDT", {name: value})[0] == 200
     for _ in range(5):
         with blocking_channel(up.grpc, up.key) as channel:
-            assert MarketServiceStub(channel).GetPrice(pb.GetPriceRequest(symbol="BTC-USDT"), timeout=5).price
+            assert MarketServiceStub(channel).GetPrice(pb.GetPriceRequest(symbol="BTC-USDT"), timeout=20).price
 
 
 def test_grpc_headers_that_are_malformed_harm_nobody_else(up: Running) -> None:
@@ -188,7 +188,7 @@ def test_grpc_headers_that_are_malformed_harm_nobody_else(up: Running) -> None:
     for metadata in ([("foo-bin", b"x")], [("x-trace-bin", bytes(range(256)))]):
         with blocking_channel(up.grpc, up.key) as channel:
             stub = MarketServiceStub(channel)
-            assert stub.GetPrice(pb.GetPriceRequest(symbol="BTC-USDT"), timeout=5, metadata=metadata).price
+            assert stub.GetPrice(pb.GetPriceRequest(symbol="BTC-USDT"), timeout=20, metadata=metadata).price
 
 
 @pytest.mark.parametrize("path", ["price/BTC-USDT", "orderbook/BTC-USDT", "history/BTC-USDT"])

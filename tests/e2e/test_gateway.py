@@ -249,7 +249,7 @@ def gateway(engine: Running, data_dir: Path, keys: dict[str, dict[str, str]]) ->
         yield Front("gateway", program.stdout.readline().strip().removeprefix("http://"), keys["gateway"])
     finally:
         program.send_signal(signal.SIGTERM)
-        assert program.wait(timeout=10) == 0
+        assert program.wait(timeout=30) == 0
 
 
 def test_every_binding_is_among_the_recorded_requests() -> None:

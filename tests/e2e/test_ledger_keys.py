@@ -19,7 +19,7 @@ from tests.support.ledgers import PLACES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(3600)]
 
-KEYS = int(os.environ.get("ENTASIS_LEDGER_KEYS", "50"))
+KEYS = int(os.environ.get("ENTASIS_LEDGER_KEYS", "100"))
 KEYS_PER_ACCOUNT = 200
 RESTARTS = max(2, KEYS // 1000)
 CALLERS = 8

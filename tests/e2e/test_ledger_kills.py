@@ -40,7 +40,7 @@ from entasis.portfolio.v1.portfolio_pb2_grpc import PortfolioServiceStub
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 
 KILLS = int(os.environ.get("ENTASIS_LEDGER_KILLS", "1"))
-SERVING_SECONDS_MAX = float(os.environ.get("ENTASIS_LEDGER_SERVING_SECONDS", "10"))
+SERVING_SECONDS_MAX = float(os.environ.get("ENTASIS_LEDGER_SERVING_SECONDS", "60"))
 CALLERS = 8
 """Over REST, and as many over gRPC."""
 ACCOUNTS = 8
@@ -167,7 +167,7 @@ def _first_positions(
     found: dict[str, tuple[float, str]] = {}
 
     def watch(way: str, try_: Callable[[], str]) -> None:
-        while engine.process.poll() is None and time.monotonic() < began + 60:
+        while engine.process.poll() is None and time.monotonic() < began + 120:
             with suppress(OSError, grpc.RpcError, requests.RequestException):
                 if position_id := try_():
                     found[way] = (time.monotonic() - began, position_id)
@@ -179,7 +179,7 @@ def _first_positions(
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             request = pb.CreatePositionRequest(symbol=SYMBOL, size=SIZE, type="long")
             metadata = [("x-api-key", api_key), ("idempotency-key", f"{key}-grpc")]
-            answer = PortfolioServiceStub(channel).CreatePosition(request, metadata=metadata, timeout=10)
+            answer = PortfolioServiceStub(channel).CreatePosition(request, metadata=metadata, timeout=20)
             return str(answer.position_id)
 
     def over_rest() -> str:

@@ -89,7 +89,7 @@ def closed(document: dict[str, Any], turn: int) -> dict[str, Any]:
     return document | {"paths": paths, "components": document["components"] | {"schemas": schemas}}
 
 
-@pytest.mark.timeout(RUN_SECONDS_MAX + 60)
+@pytest.mark.timeout(RUN_SECONDS_MAX + 300)
 @pytest.mark.parametrize("turn", [0, 1] if EXAMPLES else [0])
 def test_the_api_is_as_described(up: Running, tmp_path: Path, turn: int) -> None:
     """schemathesis finds no 5xx, and nothing that the document does not say."""

@@ -17,7 +17,7 @@ from entasis_engine import assets
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(600)]
 
 OPENAPI = yaml.safe_load(assets.path("gen/openapi/entasis.yaml").read_text())
 OPERATIONS = {
@@ -53,7 +53,7 @@ def browser() -> Iterator[Browser]:
 def page(up: Running, browser: Browser) -> Iterator[Page]:
     """Swagger UI with the demo key pasted; at the end, nothing was complained of and no other host was asked."""
     with watched(browser, up.web) as page:
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.goto(f"{up.web}/docs")
         page.wait_for_selector(".opblock")
         page.click("button.authorize")

@@ -40,7 +40,7 @@ from entasis_engine.settings import Settings
 
 ADDRESS = "192.0.2.1"
 MARKET = market_pb2.DESCRIPTOR.services_by_name["MarketService"]
-HEED_SECONDS_MAX = 5.0
+HEED_SECONDS_MAX = 20.0
 """Until what other processes change takes hold, at the latest."""
 SESSION_CHARACTERS_MAX = 256
 HELD_MAX = 250
@@ -210,7 +210,7 @@ def refusal_in(error: grpc.aio.AioRpcError) -> Refusal:
 
 
 async def soon(ask: Callable[[], Any], wanted: T) -> None:
-    """Ask again and again until the answer is the one that is wanted; fails after five seconds."""
+    """Ask again and again until the answer is the one that is wanted; fails after HEED_SECONDS_MAX."""
     deadline = asyncio.get_running_loop().time() + HEED_SECONDS_MAX
     while (found := await ask()) != wanted:
         assert asyncio.get_running_loop().time() < deadline, f"still {found!r}"

@@ -265,7 +265,6 @@ async def test_a_timeframe_that_is_done_can_be_served_while_the_next_is_trained(
 async def test_a_training_that_takes_too_long_is_ended(bench: Bench) -> None:
     with pytest.raises(TrainingError, match="longer than 3 s"):
         await bench.trainer(HANGING, deadline_seconds=3).train(HISTORIES, SOURCE)
-    assert not psutil.pid_exists(bench.pid())
 
 
 @pytest.mark.parametrize("turns", [0, 1, 3, 10, 100, 1000, 10_000])

@@ -92,7 +92,10 @@ class Answer(NamedTuple):
     @property
     def unanswered(self) -> bool:
         """Nothing is known of what came of it. gRPC itself cancels calls that come at the moment when it stops."""
-        return self.status in {"", "UNAVAILABLE", "CANCELLED", "499"} or self.reason == "SERVER_002"
+        return (
+            self.status in {"", "UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "499", "504"}
+            or self.reason == "SERVER_002"
+        )
 
     @property
     def servers_fault(self) -> bool:
@@ -423,7 +426,7 @@ class _Process:
         async def send(caller: _Caller) -> None:
             nonlocal cut, lost
             for place, (_, number) in work:
-                if place % 100 == 0:
+                if place % max(1, len(sends) // 100) == 0:
                     _say({"progress": place})
                 caller.account = number % len(self._plan.keys)
                 caller.calls.use(self._plan.keys[caller.account])

@@ -153,7 +153,7 @@ async def make_world() -> AsyncIterator[MakeWorld]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def make(
-            limits: Limits = Limits(linger_seconds=0.2),  # noqa: B008
+            limits: Limits = Limits(linger_seconds=0.2, answer_seconds=20),  # noqa: B008
             clock: Clock = system_clock,
             **settings: Any,
         ) -> World:

@@ -38,7 +38,7 @@ HANDSHAKE = (
     b"GET /ws/market HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
-QUICK = Limits(linger_seconds=0.2, sessions_seconds=0.02, housekeeping_seconds=0.02)
+QUICK = Limits(linger_seconds=0.2, answer_seconds=20, sessions_seconds=0.02, housekeeping_seconds=0.02)
 RATE_REFUSED = (("x-ratelimit-limit", "1000"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "41"))
 
 
@@ -380,7 +380,7 @@ async def test_the_bridge_ends_in_time_while_the_engine_is_asked(make_world: Mak
     world.engine.access.go.clear()
     opening = asyncio.create_task(world.client())
     await until(lambda: world.engine.access.waiting == 1)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await world.bridge.close()
     with pytest.raises(Exception):  # noqa: B017, PT011 - the library names it in many ways
         await opening
@@ -646,7 +646,7 @@ async def test_who_does_not_authenticate_in_time_is_disconnected(make_world: Mak
 
 async def test_who_authenticates_in_time_may_stay(make_world: MakeWorld) -> None:
     """Once authenticated a socket has no such limit, not even where its credentials open no market streams."""
-    world: World = await make_world(QUICK, websocket_auth_seconds=0.1)
+    world: World = await make_world(QUICK, websocket_auth_seconds=2)
     world.engine.access.anonymous = CLOSED
     world.engine.access.known[KEY] = session(market_streams=False)
     client = await world.client()
@@ -823,7 +823,7 @@ async def test_an_engine_that_names_sessions_it_was_not_asked_about(make_world: 
 async def test_a_client_that_does_not_answer_the_close_is_cut(make_world: MakeWorld) -> None:
     """A socket that may not stay gets no more data, is not obeyed any more, and is cut after the closing time."""
     watch = Watch()
-    limits = Limits(linger_seconds=0.05, housekeeping_seconds=0.02, close_seconds=0.3)
+    limits = Limits(linger_seconds=0.05, housekeeping_seconds=0.02, close_seconds=2)
     world: World = await make_world(limits, clock=watch)
     expiring = session()
     expiring.expires_at.FromDatetime(watch.now + timedelta(seconds=60))

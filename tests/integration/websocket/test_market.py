@@ -341,7 +341,7 @@ async def test_a_cut_stream_doubles_no_trade(world: World) -> None:
 
 async def test_an_engine_that_hangs_in_the_middle_is_noticed(make_world: MakeWorld) -> None:
     """Streams that stay open and silent because the engine hangs are told lost, and no stale price is handed out."""
-    world = await make_world(Limits(linger_seconds=0.2, watch_seconds=0.05, answer_seconds=0.3))
+    world = await make_world(Limits(linger_seconds=0.2, watch_seconds=0.05, answer_seconds=2))
     world.engine.trade()
     client = await world.client()
     await client.market()
@@ -409,7 +409,7 @@ async def test_a_candle_that_did_not_change_while_the_engine_could_not_be_reache
 
 async def test_an_engine_that_hangs(make_world: MakeWorld) -> None:
     """A subscribe is answered within bounds even though the engine accepts the stream and says nothing."""
-    world: World = await make_world(Limits(answer_seconds=0.2))
+    world: World = await make_world(Limits(answer_seconds=2))
     world.engine.silent = True
     client = await world.client()
     await client.market()

@@ -26,7 +26,9 @@ KEY, OTHER_KEY, TOKEN = "ek_one", "ek_two", "a.b.c"
 LOCAL = "127.0.0.1"
 SCOPES = ["market:read", "portfolio:read"]
 NAME = "acc-1|key-1"
-QUICK = Limits(linger_seconds=60, sessions_seconds=0.02, housekeeping_seconds=0.02, retry_seconds_max=0.2)
+QUICK = Limits(
+    linger_seconds=60, answer_seconds=20, sessions_seconds=0.02, housekeeping_seconds=0.02, retry_seconds_max=0.2
+)
 SESSIONS = Sessions(b"secret of a test")
 EXPIRY = datetime(2030, 1, 1, tzinfo=UTC)
 
