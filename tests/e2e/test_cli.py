@@ -95,10 +95,10 @@ def test_a_line_is_an_update(up: Running) -> None:
 
 
 def test_an_unknown_symbol_is_told_with_those_that_there_are(up: Running) -> None:
-    """A key permits to ask which; it comes by the environment."""
-    done = entasis("watch", "FOO-BAR", "--url", up.websocket, code=2, key=up.key)
-    assert "does not list FOO-BAR. There are BTC-USDT," in done.stderr
-    assert "With an API key" in entasis("watch", "FOO-BAR", "--url", up.websocket, code=2).stderr
+    """With and without a key, which comes by the environment."""
+    for key in ({"key": up.key}, {}):
+        done = entasis("watch", "FOO-BAR", "--url", up.websocket, code=2, **key)
+        assert "does not list FOO-BAR. There are BTC-USDT," in done.stderr
     refused = entasis("watch", "BTC-USDT", "--url", up.websocket, code=1, key="ek_unknown").stderr
     assert "Not authenticated" in refused
 

@@ -27,7 +27,10 @@ BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
 
 @pytest.fixture(scope="module")
 def up(start: Start) -> Running:
-    return start("up")
+    """An engine whose history is there."""
+    running = start("up")
+    eventually(lambda: running.get("/api/v1/analysis/risk/BTC-USDT")[0], lambda status: status != 503)
+    return running
 
 
 @pytest.fixture(scope="module")

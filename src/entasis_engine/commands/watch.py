@@ -517,13 +517,11 @@ _NOT_TO_BE_HAD = (OSError, ValueError, LookupError, TypeError, RecursionError)
 
 def _listed(target: Target) -> str:
     """Which symbols there are, as far as it can be asked."""
-    from entasis_engine.settings import KEY_VARIABLE
-
     try:
         answer = _get(target, "/api/v1/market/instruments")
         names = [str(one["symbol"]) for one in answer["instruments"]]
     except _NOT_TO_BE_HAD:
-        return "" if target.key else f"With an API key in {KEY_VARIABLE} this command tells which there are."
+        return ""
     return f"There are {', '.join(names)}."
 
 
