@@ -130,8 +130,8 @@ UPDATES: Sequence[Update] = (
     Update(
         "sendCandles",
         Message("Candle", "Candle", "A candle as it stands, on the channel `candles`."),
-        "At each change of the candle in progress, and once more with `closed` true. Where `seq` grows by more than one, "
-        "changes were left out, a close among them perhaps: `GET /api/v1/market/history/{symbol}` has it.",
+        "At each change of the candle in progress, and once more with `closed` true. Where `seq` grows by more than "
+        "one, changes were left out, a close among them perhaps: `GET /api/v1/market/history/{symbol}` has it.",
     ),
     Update(
         "sendPositions",

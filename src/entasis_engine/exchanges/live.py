@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -181,13 +181,16 @@ class LiveFeed:
     async def _run(self) -> None:
         try:
             await self._load_markets_at_last()
-            async with asyncio.TaskGroup() as group:
-                for symbol in self._symbols:
-                    session = _Session(self, symbol, self._market(symbol))
-                    group.create_task(self._follow(session), name=f"live feed of {symbol}")
+            await _apart(self._follow_all())
         except Exception as error:
             self._failure = error
             await self._queue.put(None)
+
+    async def _follow_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for symbol in self._symbols:
+                session = _Session(self, symbol, self._market(symbol))
+                group.create_task(self._follow(session), name=f"live feed of {symbol}")
 
     async def _load_markets_at_last(self) -> None:
         backoff = self.backoff()
@@ -208,7 +211,7 @@ class LiveFeed:
         backoff = self.backoff()
         while True:
             try:
-                await session.hold()
+                await _apart(session.hold())
             except Exception as error:  # ccxt stumbles over an unexpected answer with whatever it happens to be
                 if session.is_connected:
                     backoff.reset()
@@ -434,6 +437,22 @@ async def _within(deadline_seconds: float, awaitable: Awaitable[_T]) -> _T:
             raise
         # ccxt cancels what waits on a connection that it closes. Left so, the task would end without a word.
         raise FeedError("the connection was closed") from None
+
+
+async def _apart(work: Coroutine[Any, Any, None]) -> None:
+    """Await `work` in a task of its own, which ends with the caller's.
+
+    A task group that is told to end while one of its tasks fails raises that failure alone. Whoever catches failures
+    and goes on would then never end.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+    task.result()
 
 
 def _reason(error: BaseException) -> str:

@@ -112,6 +112,7 @@ class _Exact:
         client = cast(Any, super()).client(url)
         if "handle_text_or_binary_message" not in vars(client):
             client.handle_text_or_binary_message = functools.partial(_handle_message, client)
+            client.future = functools.partial(_future, client)
         return client
 
     def on_error(self, client: Any, error: Any) -> None:
@@ -141,6 +142,17 @@ def _handle_message(client: Any, data: str | bytes) -> None:
     except Exception as error:
         # ccxt's reading loop would end here without a word, and the connection stay open and mute.
         client.on_error(error)
+
+
+def _future(client: Any, message_hash: str) -> Any:
+    """What comes next under `message_hash`. Raises what failed there since the last read, while nobody waited.
+
+    ccxt's own would subscribe anew first, and give the failure to every caller until something comes: a new book would
+    then come while nobody waits, and stay unseen until a diff follows it.
+    """
+    if message_hash in client.rejections:
+        raise client.rejections.pop(message_hash)
+    return type(client).future(client, message_hash)
 
 
 class _BinanceDiffs:
