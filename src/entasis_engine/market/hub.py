@@ -165,7 +165,8 @@ class Hub:
         state.volume.add(minute)
         state.encoded_price = None
         closed = []
-        for aggregate in state.longer.values():
+        for interval, aggregate in state.longer.items():
+            state.candle_seqs[interval] += 1  # nobody is sent it, but whoever reads sees that something has changed
             over = aggregate.advance(minute.open_time if current is None else current.open_time)
             if over is not None and current is not None:  # what was over before the feed began is history already
                 closed.append(over)

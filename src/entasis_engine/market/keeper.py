@@ -28,13 +28,15 @@ SETTLE_SECONDS = 5.0
 SETTLE = timedelta(seconds=SETTLE_SECONDS)
 EMPTY_ANSWERS_MAX = 3
 
-# How far back history is filled at a start, enough for charts. Hours are what models learn from: a setting says.
+HOURLY_HISTORY = timedelta(days=180)
+# How far back history is filled at a start, in this order. Charts need no more; of hours, which models learn from, a
+# setting says how many.
 BACKFILL = {
     Interval.MINUTE: timedelta(days=3),
+    Interval.HOUR: HOURLY_HISTORY,
     Interval.FIVE_MINUTES: timedelta(days=14),
     Interval.DAY: timedelta(days=365),
 }
-HOURLY_HISTORY = timedelta(days=180)
 
 
 def missing_ranges(
@@ -92,11 +94,11 @@ class CandleKeeper:
         self._tried: defaultdict[tuple[str, Interval], asyncio.Event] = defaultdict(asyncio.Event)
 
     async def history_tried(self, symbol: str, interval: Interval) -> None:
-        """Wait until the history is there after a start, or could not be had at the first try."""
+        """Wait until the history is there after a start, or could not be had, however often it was asked for."""
         await self._tried[symbol, interval].wait()
 
     def is_history_tried(self, symbol: str, interval: Interval) -> bool:
-        """Whether the history was filled after the start, as far as it could be had at the first try."""
+        """Whether the history was filled after the start, as far as it could be had."""
         return self._tried[symbol, interval].is_set()
 
     async def keep(self, symbol: str, interval: Interval, candle: Candle) -> None:
@@ -256,9 +258,9 @@ class CandleKeeper:
                 await self._sleep(delay_seconds)
                 delay_seconds = min(delay_seconds * 2, RETRY_SECONDS_MAX)
                 continue
-            # Not through the queue: a long history on a slow disk must not hold up what the feed gives. The newest come
-            # first: whoever reads meanwhile finds a history that is short, not one that seems to have ended days ago.
-            for first in reversed(range(0, len(candles), BATCH_CANDLES_MAX)):
+            # Not through the queue: a long history on a slow disk must not hold up what the feed gives. The oldest come
+            # first: whoever reads meanwhile finds a history that ends early, not one with a hole.
+            for first in range(0, len(candles), BATCH_CANDLES_MAX):
                 await self._write([(symbol, interval, one) for one in candles[first : first + BATCH_CANDLES_MAX]])
             log.debug("candles.filled", symbol=symbol, interval=interval, start=str(start), candles=len(candles))
             return candles

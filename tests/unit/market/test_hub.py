@@ -644,6 +644,20 @@ def test_a_candle_that_nobody_watched_has_another_number_when_it_has_changed(ben
     assert number() == first + 2
 
 
+def test_a_minute_that_is_filled_in_numbers_the_longer_candles(bench: Bench) -> None:
+    """An hour in progress that a late minute has changed is another one for whoever comes back to it."""
+    bench.apply(Connected("BTC-USDT", NOON + MINUTE), trade("1", NOON + MINUTE))
+
+    def hour() -> pb.CandleUpdate:
+        with bench.hub.read_candles(["BTC-USDT"], Interval.HOUR) as mailbox:
+            (update,) = _taken(mailbox, pb.StreamCandlesResponse).updates
+        return update
+
+    before = hour()
+    bench.hub.fill("BTC-USDT", candle(NOON, 9))
+    assert (hour().candle.high, hour().seq) == ("9.00", before.seq + 1)
+
+
 @pytest.mark.parametrize("interval", [Interval.MINUTE, Interval.HOUR])
 def test_a_candle_that_the_exchange_told_later_is_streamed_as_closed(bench: Bench, interval: Interval) -> None:
     """A candle that was not seen whole closes for its readers once the exchange has told it."""

@@ -289,16 +289,17 @@ async def test_only_what_is_missing_is_fetched(bench: Bench) -> None:
     assert len(bench.store.rows) == len(everything)
 
 
-async def test_history_that_is_being_filled_is_never_one_that_ended_long_ago(bench: Bench) -> None:
-    """What can be read while a long history is written is its newest part, so that nobody takes the market for dead."""
+async def test_history_that_is_being_filled_has_no_holes(bench: Bench) -> None:
+    """What can be read while a long history is written is its oldest part: it ends early, and nothing is left out."""
     bench.feed.clock.now = NOON + timedelta(seconds=5)
     everything = [candle(NOON - number * MINUTE, 1) for number in range(3 * BATCH_CANDLES_MAX + 7, 0, -1)]
     bench.feed.history["BTC-USDT", Interval.MINUTE] = everything
     readable: list[list[int]] = []
     bench.store.on_saved = lambda: readable.append(_minutes(bench.store))
     await bench.keeper.fill_history("BTC-USDT")
-    written = [7 + full * BATCH_CANDLES_MAX for full in range(4)]
-    assert readable == [list(range(-count, 0)) for count in written]
+    oldest = -len(everything)
+    written = [BATCH_CANDLES_MAX, 2 * BATCH_CANDLES_MAX, 3 * BATCH_CANDLES_MAX, len(everything)]
+    assert readable == [list(range(oldest, oldest + count)) for count in written]
 
 
 async def test_the_last_day_of_minutes_is_handed_out_in_order(bench: Bench) -> None:
