@@ -105,7 +105,7 @@ class PriceUpdate:
 
 @dataclass(frozen=True, slots=True)
 class CandleUpdate:
-    """One candle as it stands. `seq` is 0 where it was filled in from the history after a lost connection."""
+    """One candle as it stands. `seq` is 0 where it was filled in from the history, after a loss."""
 
     symbol: str
     interval: str

@@ -210,6 +210,10 @@ class _Closes:
         self.given: deque[datetime] = deque(maxlen=CLOSES_REMEMBERED)
         self.lacking: Fill | None = None
         """What the history did not have at the first try, where there is a second one."""
+        self.missed: deque[datetime] = deque(maxlen=CLOSES_REMEMBERED)
+        """What it did not have then either."""
+        self.skipped = False
+        """Whether numbers have jumped since closes were last looked up."""
 
 
 class CandleTracker:
@@ -239,11 +243,10 @@ class CandleTracker:
             before = self._numbers.advance(encoded.symbol, encoded.seq)
             if before is None:
                 continue
-            if before and encoded.seq != before + 1:
-                self._to_fill.add(encoded.symbol)  # a close may be among what was skipped
             update = taken(CandleUpdate, encoded)
             open_time = update.candle.timestamp
             closes = self._closes.setdefault(update.symbol, _Closes(open_time))
+            closes.skipped |= before != 0 and encoded.seq != before + 1  # a close may be among what was skipped
             yield from self._fills(update, closes)
             closes.newest = max(closes.newest, open_time)
             if not update.closed:
@@ -255,20 +258,22 @@ class CandleTracker:
     def _fills(self, update: CandleUpdate, closes: _Closes) -> Iterator[Fill]:
         """What to look up before an update."""
         open_time, start = update.candle.timestamp, None
-        if update.symbol in self._to_fill and not update.closed:
+        lost = update.symbol in self._to_fill and not update.closed
+        if lost or (closes.skipped and not update.closed):
             # The candle in progress says where the stream goes on; what closed before it is to be looked up.
             self._to_fill.discard(update.symbol)
+            closes.skipped = False
             start = max(closes.first, closes.newest - LATE_INTERVALS_MAX * self._length)
         elif open_time > closes.newest + self._length:
-            start = closes.newest
-        if (before := closes.lacking) is not None and (start is not None or self._is_filled_by(update, before)):
+            lost, start = True, closes.newest
+        if (before := closes.lacking) is not None and (lost or self._is_filled_by(update, before)):
             closes.lacking = None
             wanted = tuple(one for one in before.wanted if one not in closes.given)
             yield from self._fill(update.symbol, wanted, again=True)
         if start is not None and self._length:
             start = max(start, open_time - FILLED_MAX * self._length)
             every = (start + number * self._length for number in range((open_time - start) // self._length))
-            told = {*closes.given, *(before.wanted if before is not None else ())}
+            told = {*closes.given, *(() if lost else closes.missed), *(before.wanted if before is not None else ())}
             wanted = tuple(one for one in every if one not in told)
             yield from self._fill(update.symbol, wanted, again=False)
 
@@ -301,9 +306,12 @@ class CandleTracker:
         if not lacking:
             return
         if fill.again or error is not None:
+            closes.missed.extend(lacking)
             yield MissedCandles(fill.symbol, self.interval, tuple(lacking), error)
         else:
-            closes.lacking = replace(fill, wanted=tuple(lacking))
+            before = closes.lacking.wanted if closes.lacking is not None else ()
+            wanted = tuple(sorted({*before, *lacking}))
+            closes.lacking = replace(fill, start=wanted[0], end=wanted[-1] + self._length, wanted=wanted)
 
 
 class PositionTracker:

@@ -366,6 +366,20 @@ async def test_one_close_that_a_slow_reader_missed_is_looked_up(next_closes_firs
     assert (asked.request.start, asked.request.end) == (NOW + MINUTE, NOW + 2 * MINUTE)
 
 
+async def test_a_reader_that_is_always_slow_asks_for_each_close_twice_at_most() -> None:
+    """However often numbers jump, what the history lacks is asked for again once, and told as missing once."""
+    channel, time = Channel(), Time()
+    jumping = [(2 * number, number // 4, False) for number in range(8, 80)]  # four jumps a minute, and no close
+    channel.put("StreamCandles", [candles((1, 0, False), *jumping)])
+    lasting = [candle(minute) for minute in range(20) if minute != 5]
+    channel.put("GetHistory", *[market.GetHistoryResponse(data=lasting)] * 60)
+    events = await told(client(channel, time).stream_candles(BTC), 1 + len(jumping) + 18 + 1)
+    assert [one.open_times for one in events if isinstance(one, MissedCandles)] == [(NOW + 5 * MINUTE,)]
+    closes = [event[0] for event in events if not isinstance(event, MissedCandles) and event[1]]
+    assert sorted(closes) == [minute for minute in range(19) if minute != 5]
+    assert len(channel.of("GetHistory")) <= 20 + 1
+
+
 async def test_what_the_history_lacks_is_asked_for_before_a_second_loss_is_filled() -> None:
     """A loss on the heels of another one asks for what the first one lacked, tells it, and then for its own."""
     channel, time = Channel(), Time()
