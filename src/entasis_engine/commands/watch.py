@@ -10,11 +10,12 @@ import re
 import select
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import typer
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from entasis_engine.commands.watch_state import Watched
+
+_T = TypeVar("_T")
 
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
 PATH = "/ws/market"
@@ -493,14 +496,36 @@ async def _got(target: Target, path: str) -> Any:
     """What REST has, asked for again for as long as an engine takes that has just started."""
     for pause_seconds in AGAIN_SECONDS:
         try:
-            return await asyncio.to_thread(_get, target, path)
+            return await _apart(lambda: _get(target, path))
         except OSError:
             await asyncio.sleep(pause_seconds)
-    return await asyncio.to_thread(_get, target, path)
+    return await _apart(lambda: _get(target, path))
+
+
+async def _apart(call: Callable[[], _T]) -> _T:
+    """Have a call made in a thread that nobody waits for at the end: Ctrl-C is not to wait for a server."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[_T] = loop.create_future()
+
+    def tell(settle: Callable[[Any], None], what: object) -> None:
+        if not answer.done():
+            settle(what)
+
+    def run() -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            try:
+                made = call()
+            except Exception as error:  # whatever it is, it is the caller's
+                loop.call_soon_threadsafe(tell, answer.set_exception, error)
+            else:
+                loop.call_soon_threadsafe(tell, answer.set_result, made)
+
+    threading.Thread(target=run, daemon=True).start()
+    return await answer
 
 
 async def _fetch_day_ago(state: Watched, target: Target, symbol: str) -> None:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from entasis_engine.times import isoformat, system_clock
 
@@ -508,8 +533,9 @@ async def _fetch_day_ago(state: Watched, target: Target, symbol: str) -> None:
     start = isoformat((now - timedelta(days=1)).replace(second=0, microsecond=0))
     path = f"/api/v1/market/history/{symbol}?interval=1m&start={start}&page_size=1"
     with suppress(*_NOT_TO_BE_HAD):
-        answer = await _got(target, path)
-        state.with_day_ago(symbol, answer["data"][0]["open"], now)
+        first = (await _got(target, path))["data"][0]
+        if datetime.fromisoformat(first["timestamp"]) < now - timedelta(hours=23):  # else history begins later
+            state.with_day_ago(symbol, first["open"], now)
 
 
 _NOT_TO_BE_HAD = (OSError, ValueError, LookupError, TypeError, RecursionError)

@@ -7,6 +7,7 @@ import io
 import math
 import os
 import select
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -517,3 +518,23 @@ async def test_history_that_is_not_there_yet_is_asked_for_again(
     else:
         assert await subject._got(target, "/history") == "candles"
     assert len(asked) == (1 if given_up else 3)
+
+
+def test_leaving_does_not_wait_for_a_server_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop ends though a question is still open."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def get(target: object, path: str) -> None:
+        asked.set()
+        answer.wait()
+
+    async def leave() -> None:
+        target: Any = None
+        asking = asyncio.create_task(subject._got(target, "/history"))
+        await asyncio.to_thread(asked.wait)
+        asking.cancel()
+
+    monkeypatch.setattr(subject, "_get", get)
+    asyncio.run(leave())
+    assert not answer.is_set()
+    answer.set()
