@@ -54,7 +54,8 @@ ADVICE: Mapping[str, Advice] = {
         EntasisError("SYMBOL_UNKNOWN", symbol="FOO-BAR"),
     ),
     "MARKET_002": Advice(
-        "wait; streams and WebSockets go on by themselves when the exchange is back. History answers meanwhile.",
+        "wait; streams and WebSockets go on by themselves when the exchange is back. Meanwhile there is the "
+        "history that is stored.",
         "yes, after the time given",
     ),
     "PORT_001": Advice(

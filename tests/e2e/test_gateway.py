@@ -54,8 +54,8 @@ PER_CALL = [
     (re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]+"), "<token>"),
 ]
 """What differs from call to call on one front, too: today's time, and tokens."""
-PER_STREAM = {"portfolio/positions:stream": ("seq",), "market/candles:stream": ("seq",)}
-"""Numbers that begin anew, or go on, with each stream that is opened."""
+PER_STREAM = {"portfolio/positions:stream": ("seq",)}
+"""Numbers that begin anew with each stream that is opened."""
 
 
 class Answer(NamedTuple):

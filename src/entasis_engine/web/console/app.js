@@ -16,6 +16,7 @@ import { Socket } from "./socket.js";
 const KEY = "entasis.key";
 const HISTORY_CANDLES = 500;
 const RETRY_SECONDS = 10;
+const SKIPPED_SECONDS = 5;
 
 const api = new Api();
 const socket = new Socket({ changed: connectionChanged, refused: keyRefused });
@@ -140,7 +141,7 @@ function showChosen() {
   chart.note(t("chart.loading"));
   chosen = [socket.subscribe({ channel: "orderbook", symbol: one, depth: DEPTH }, { message: (message) => book.show(message) })];
   // The days are followed for the list already.
-  const reader = { message: candleChanged, skipped: loadHistory };
+  const reader = { message: candleChanged, skipped: loadHistorySoon };
   if (length !== "1d") chosen.push(socket.subscribe({ channel: "candles", symbol: one, interval: length }, reader));
   else if (days.has(one)) candleChanged(days.get(one));
   chart.forecast(forecast);
@@ -152,8 +153,14 @@ function candleChanged(candle) {
   if (chart.update(candle)) void loadHistory();
 }
 
+/** Where changes are skipped again and again, history is read once in a while. */
+function loadHistorySoon() {
+  historyTimer ||= setTimeout(loadHistory, SKIPPED_SECONDS * 1000);
+}
+
 async function loadHistory() {
   clearTimeout(historyTimer);
+  historyTimer = 0;
   const [one, length] = [symbol, interval];
   if (!api.key) return chart.note(t("needs.history"));
   try {
@@ -242,8 +249,8 @@ async function listInstruments() {
     if (key !== api.key) return;
     if (key) announce(error.message);
     else if (error.status === 401) prices.wait("needs.prices");
-    const again = error.retrySeconds ?? RETRY_SECONDS;
-    if (error.unknown || error.status === 429) listTimer = setTimeout(listInstruments, again * 1000);
+    const refused = error.status >= 400 && error.status < 500 && error.status !== 429;
+    if (!refused) listTimer = setTimeout(listInstruments, (error.retrySeconds ?? RETRY_SECONDS) * 1000);
   }
 }
 

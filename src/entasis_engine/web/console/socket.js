@@ -19,7 +19,7 @@ export class Socket {
   state = "connecting";
   /** When the last message came, by `performance.now()`. */
   heard = 0;
-  /** How often numbers were skipped: updates that were missed. */
+  /** How often numbers of trades and positions were skipped: updates that were missed. */
   gaps = 0;
   messages = 0;
   reconnections = 0;
