@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 from urllib.parse import urlsplit
 
 import typer
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from entasis_engine.commands.watch_state import Watched
-
-_T = TypeVar("_T")
 
 SYMBOL = re.compile(r"[A-Z0-9]{1,20}-[A-Z0-9]{1,20}")
 PATH = "/ws/market"
@@ -496,16 +494,16 @@ async def _got(target: Target, path: str) -> Any:
     """What REST has, asked for again for as long as an engine takes that has just started."""
     for pause_seconds in AGAIN_SECONDS:
         try:
-            return await _apart(lambda: _get(target, path))
+            return await _asked(target, path)
         except OSError:
             await asyncio.sleep(pause_seconds)
-    return await _apart(lambda: _get(target, path))
+    return await _asked(target, path)
 
 
-async def _apart(call: Callable[[], _T]) -> _T:
-    """Have a call made in a thread that nobody waits for at the end: Ctrl-C is not to wait for a server."""
+async def _asked(target: Target, path: str) -> Any:
+    """`_get` in a thread that nobody waits for at the end: Ctrl-C is not to wait for a server."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[_T] = loop.create_future()
+    answer: asyncio.Future[Any] = loop.create_future()
 
     def tell(settle: Callable[[Any], None], what: object) -> None:
         if not answer.done():
@@ -514,7 +512,7 @@ async def _apart(call: Callable[[], _T]) -> _T:
     def run() -> None:
         with suppress(RuntimeError):  # the loop has ended
             try:
-                made = call()
+                made = _get(target, path)
             except Exception as error:  # whatever it is, it is the caller's
                 loop.call_soon_threadsafe(tell, answer.set_exception, error)
             else:

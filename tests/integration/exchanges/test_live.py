@@ -178,6 +178,16 @@ def as_trades(played: Sequence[dict[str, Any]]) -> list[Trade]:
     ]
 
 
+@asynccontextmanager
+async def under_way(exchange: str) -> AsyncIterator[tuple[Market, ExchangeServer, Reader]]:
+    """A made-up market that has moved on for a while, and a feed that has caught up with it."""
+    market = made_up()
+    async with streaming(market, exchange=exchange) as (server, reader):
+        await server.play(50)
+        await caught_up(reader, market)
+        yield market, server, reader
+
+
 async def caught_up(reader: Reader, market: Market) -> None:
     """Wait until the reader has the market's last trade and its last update.
 
@@ -253,10 +263,7 @@ class TestTrouble:
     @pytest.mark.parametrize("exchange", ["binance", "binanceus"])
     async def test_cut_connection(self, exchange: str) -> None:
         """After a cut the feed says so, connects anew, gives a fresh book, and repeats and reorders no trade."""
-        market = made_up()
-        async with streaming(market, exchange=exchange) as (server, reader):
-            await server.play(50)
-            await caught_up(reader, market)
+        async with under_way(exchange) as (market, server, reader):
             seen_until = reader.of(Trade)[-1]
             server.cut()
             await reader.until(lambda: bool(reader.of(Disconnected)))
@@ -280,10 +287,7 @@ class TestTrouble:
     @pytest.mark.parametrize("exchange", ["binance", "binanceus"])
     async def test_missing_diffs(self, exchange: str) -> None:
         """Lost diffs cost a fresh snapshot, after which the book is right again; trades flow on."""
-        market = made_up()
-        async with streaming(market, exchange=exchange) as (server, reader):
-            await server.play(50)
-            await caught_up(reader, market)
+        async with under_way(exchange) as (market, server, reader):
             server.drop(3, stream="@depth")
             await server.play(20)
             await reader.until(lambda: len(reader.of(BookSnapshot)) == 2)
@@ -296,10 +300,7 @@ class TestTrouble:
     @pytest.mark.parametrize("exchange", ["binance", "binanceus"])
     async def test_missing_diff_in_a_burst(self, exchange: str) -> None:
         """A gap that is read in one go with what came before it costs a fresh snapshot, and needs no later diff."""
-        market = made_up()
-        async with streaming(market, exchange=exchange) as (server, reader):
-            await server.play(50)
-            await caught_up(reader, market)
+        async with under_way(exchange) as (market, server, reader):
             server.delay_seconds = 0.05
             await server.play(4)
             server.drop(1, stream="@depth")
